@@ -1,0 +1,1 @@
+"""The recorder: everything that needs this kernel, root and BCC."""

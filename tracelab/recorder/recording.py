@@ -1,0 +1,365 @@
+"""A recording: from the options to a closed session, whatever happens on the way.
+
+    with Recording("out.tracelab", events="syscalls,oncpu") as recording:
+        ...
+    recording.path
+
+Everything that can be refused is refused before the output folder is made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import resource
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+
+from tracelab.errors import NeedsRoot, NoSuchProcess, SessionExists, TracelabError, UsageError
+from tracelab.recorder import host, introspect, readings
+from tracelab.recorder.decode import syscall_numbers
+from tracelab.recorder.loader import LoadedProbe, import_bcc, needs_root
+from tracelab.recorder.pipeline import Pipeline
+from tracelab.recorder.probes import Asked, all_probes
+from tracelab.recorder.ring import Ring, pages_for
+from tracelab.recorder.sideband import SideBand
+from tracelab.recorder.tasks import TaskTable
+from tracelab.session.manifest import Manifest, clock_reading
+from tracelab.session.writer import SessionWriter
+
+DEFAULT_EVENTS = "syscalls,oncpu"
+DEFAULT_HZ = 49
+RING_MIB = {"syscalls": 64.0, "oncpu": 8.0}  #: ring of each probe; 16 MiB for any other
+MAX_SLOTS = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to record; every field has the meaning of the command line option of its name."""
+
+    events: str = DEFAULT_EVENTS
+    hz: int = DEFAULT_HZ  #: stack samples per second and CPU
+    pid: tuple[int, ...] = ()  #: only these processes
+    comm: tuple[str, ...] = ()  #: only threads of these names
+    ring_mib: float | None = None  #: ring of table events, in MiB
+
+    def check(self) -> Asked:
+        """The probes asked for; raises UsageError or NoSuchProcess."""
+        if not 1 <= self.hz <= 10_000:
+            raise UsageError(f"--hz {self.hz}: a sampling rate is from 1 to 10000 per second")
+        if self.ring_mib is not None and not 0 < self.ring_mib <= 2048:
+            raise UsageError(f"--ring-mib {self.ring_mib}: a ring is from a page to 2048 MiB")
+        if len(self.pid) > 64 or len(self.comm) > 64:
+            raise UsageError("at most 64 processes and 64 names can be asked for")
+        for pid in self.pid:
+            if not Path(f"/proc/{pid}").is_dir():
+                raise NoSuchProcess(f"there is no process {pid}; `ps -e` lists those that run")
+        return Asked.parse(self.events)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a recording stands."""
+
+    elapsed_s: float
+    events: int  #: rows kept so far
+    lost: int  #: events lost so far
+    size_bytes: int  #: on disk
+
+    def line(self, since: Progress | None = None) -> str:
+        """One line for a terminal; the rate is since an earlier progress."""
+        seconds = self.elapsed_s - (since.elapsed_s if since else 0.0)
+        rate = (self.events - (since.events if since else 0)) / max(seconds, 1e-9)
+        return (
+            f"{self.elapsed_s:7.1f} s  {rate:12,.0f} events/s  {self.events:13,} kept  "
+            f"{self.lost:,} lost  {self.size_bytes / 1e6:,.1f} MB"
+        )
+
+
+class Recording:
+    """Records from `start` to `stop`, or while used as a context manager.
+
+    Raises, before anything is written: UsageError, NoSuchProcess, NeedsBcc, NeedsRoot, ProbeUnavailable,
+    SessionExists. What fails later is raised by `stop`, after everything that can be kept was kept.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], options: Options | None = None) -> None:
+        self.path = Path(path)
+        self.options = options or Options()
+        self._asked = self.options.check()
+        self._manifest = Manifest(created_by=f"tracelab {_version()}", options=asdict(self.options))
+        self._cleanup = contextlib.ExitStack()
+        self._pipeline: Pipeline | None = None
+        self._command: subprocess.Popen[bytes] | None = None
+        self._loaded: list[LoadedProbe] = []
+        self._rings: list[tuple[LoadedProbe, Ring]] = []
+        self._usage = resource.getrusage(resource.RUSAGE_SELF)
+
+    def start(self) -> Recording:
+        """Load the probes, make the session and begin."""
+        import_bcc()
+        if self.path.exists():
+            raise SessionExists(f"{self.path} exists already; choose another folder with -o")
+        if os.geteuid() != 0 and not _has_capabilities():
+            raise NeedsRoot(needs_root())
+        self._usage = resource.getrusage(resource.RUSAGE_SELF)
+        try:
+            self._start()
+        except BaseException:
+            self._cleanup.close()
+            raise
+        return self
+
+    def stop(self) -> Path:
+        """Detach, write what is left and close the session; returns its path.
+
+        Raises what went wrong on the way: StorageFull, or whatever ended a part of the recording.
+        """
+        if self._pipeline is None:
+            return self.path
+        pipeline, self._pipeline = self._pipeline, None
+        try:
+            for probe in self._loaded:
+                probe.detach()
+            self._manifest.end_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+            self._reap()
+            pipeline.stop()
+            self._account(pipeline)
+            self._close_session(pipeline)
+        finally:
+            self._cleanup.close()
+        return self.path
+
+    def __enter__(self) -> Recording:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def run(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start a command whose pid and exit code the session keeps; raises UsageError."""
+        try:
+            self._command = subprocess.Popen(argv)
+        except OSError as error:
+            raise UsageError(f"cannot run {argv[0]!r}: {error.strerror}") from error
+        self._manifest.command = {"argv": list(argv), "pid": self._command.pid, "exit_code": None}
+        return self._command
+
+    def mark(self, text: str, author: str = "user") -> None:
+        """Put an annotation on the time axis, now."""
+        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        if self._pipeline is not None:
+            self._pipeline.put("marks", readings.batch("marks", [(now, None, author, text)]))
+
+    def progress(self) -> Progress:
+        """Where the recording stands."""
+        pipeline = self._pipeline
+        elapsed = (time.clock_gettime_ns(time.CLOCK_MONOTONIC) - self._manifest.start_ns) / 1e9
+        if pipeline is None:
+            return Progress(elapsed, 0, 0, 0)
+        lost = sum(a.summary().get("lost", 0) for a in pipeline.accounting.values())
+        events = sum(n for name, n in pipeline.kept.items() if all_probes()[name].table == "events")
+        return Progress(elapsed, events, lost, pipeline.session.size_bytes())
+
+    @property
+    def failure(self) -> Exception | None:
+        """What went wrong so far, if anything; `stop` raises it."""
+        return self._pipeline.failure if self._pipeline else None
+
+    def _start(self) -> None:
+        stats_fd = self._enable_stats()
+        sideband = SideBand()
+        self._cleanup.callback(sideband.close)
+        self._load()
+        session = SessionWriter(self.path, self._manifest)
+        own_rings = {}
+        for probe in self._loaded:
+            for name, struct in _rings_of(probe):
+                ring = probe.ring(name, struct)
+                own_rings[introspect.map_id(probe.map_fd(name))] = ring
+                self._rings.append((probe, ring))
+        programs = [introspect.program(fd) for probe in self._loaded for fd in probe.prog_fds()]
+        own = [p.prog_id for p in programs]
+        own_maps = {m for p in programs for m in p.map_ids} | own_rings.keys()
+        bpf = readings.BpfReadings(own, own_maps, own_rings) if stats_fd is not None else None
+        self._manifest.recorder = {"pid": os.getpid(), "prog_ids": own}
+        self._manifest.host = host.describe()
+        self._manifest.clock = clock_reading()
+        self._pipeline = Pipeline(
+            session, self._rings, sideband, TaskTable(), self._resolver(), bpf, 1_000_000_000 // self.options.hz
+        )
+        self._manifest.start_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        self._describe_probes()
+        self._manifest.save(self.path)
+        self._pipeline.start()
+        for probe in self._loaded:
+            try:
+                probe.attach(self.options.hz)
+            except BaseException:
+                self.stop()
+                raise
+
+    def _enable_stats(self) -> int | None:
+        try:
+            fd = introspect.enable_stats()
+        except OSError as error:
+            self._manifest.not_recorded["bpf_prog_stats"] = (
+                f"run statistics of eBPF programs: {error.strerror}; they need root and Linux 5.8"
+            )
+            return None
+        self._cleanup.callback(os.close, fd)
+        with contextlib.suppress(OSError):
+            self._manifest.calibration["bpf_stats_floor_ns"] = round(introspect.stats_floor_ns(), 1)
+        return fd
+
+    def _load(self) -> None:
+        for name, events in self._asked.probes.items():
+            probe = LoadedProbe(all_probes()[name], self._macros(name, events))
+            self._loaded.append(probe)
+            self._cleanup.callback(probe.close)
+            comms = probe.table("comms")
+            for comm in self.options.comm:
+                key = comms.Key()
+                key.name = comm.encode()[:15]
+                comms[key] = comms.Leaf(1)
+
+    def _macros(self, probe: str, events: frozenset[str]) -> dict[str, object]:
+        mib = RING_MIB.get(probe, 16.0)
+        if all_probes()[probe].table == "events" and self.options.ring_mib:
+            mib = self.options.ring_mib
+        macros: dict[str, object] = {"OWN_TGID": os.getpid(), "RING_PAGES": pages_for(mib), "SLOTS": _slots()}
+        if self.options.pid:
+            macros["PID_ASKED(pid)"] = "(" + "||".join(f"(pid)=={p}" for p in self.options.pid) + ")"
+        if self.options.comm:
+            macros["COMM_ASKED"] = 1
+        if events:
+            numbers = syscall_numbers(events)
+            macros["EVENT_ASKED(nr)"] = "(" + "||".join(f"(nr)=={n}" for n in numbers) + ")"
+        return macros
+
+    def _resolver(self) -> object | None:
+        if not any(p.probe.table == "samples" for p in self._loaded):
+            return None
+        from tracelab.recorder.maps import AddressSpaces
+        from tracelab.recorder.stacks import StackResolver
+        from tracelab.recorder.symbols import KernelSymbols
+
+        return StackResolver(AddressSpaces(), KernelSymbols.running())
+
+    def _describe_probes(self) -> None:
+        for probe in self._loaded:
+            p = probe.probe
+            self._manifest.probes[p.name] = {
+                "doc": p.doc,
+                "table": p.table,
+                "value": {"meaning": p.value, "unit": p.unit},
+                "attach": list(p.attach),
+            }
+        for name, probe in all_probes().items():
+            if name not in self._manifest.probes:
+                self._manifest.not_recorded[name] = f"{probe.doc}: record with --events {name}"
+
+    def _reap(self) -> None:
+        if self._command is not None and self._manifest.command is not None:
+            self._manifest.command["exit_code"] = self._command.poll()
+
+    def _account(self, pipeline: Pipeline) -> None:
+        seconds = max(1e-9, ((self._manifest.end_ns or 0) - self._manifest.start_ns) / 1e9)
+        for name, accounting in pipeline.accounting.items():
+            about = self._manifest.probes[name]
+            about["counts"] = accounting.summary()
+            about["rows"] = pipeline.kept[name]
+            if about["table"] == "samples" and accounting.totals is not None:
+                per_cpu = accounting.totals.sum(axis=0) / seconds
+                self._manifest.achieved["hz_per_cpu"] = [round(float(hz), 2) for hz in per_cpu]
+            missing = about["counts"].get("kept", 0) - about["rows"]
+            if missing:
+                self._manifest.notes.append(f"{missing} records of {name} were submitted but never read")
+        self._manifest.achieved["ring_high_water_bytes"] = {
+            f"{p.probe.name}": ring.high_water_bytes for p, ring in self._rings
+        }
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        cpu_s = usage.ru_utime + usage.ru_stime - self._usage.ru_utime - self._usage.ru_stime
+        self._manifest.recorder["cpu_ns"] = int(cpu_s * 1e9)
+        self._manifest.recorder["max_rss_bytes"] = usage.ru_maxrss << 10
+
+    def _close_session(self, pipeline: Pipeline) -> None:
+        failure: Exception | None = pipeline.failure
+        if failure is not None:
+            self._manifest.notes.append(f"the recording ended early: {failure}")
+        try:
+            pipeline.session.close()
+        except TracelabError as error:
+            failure = failure or error
+        if failure is not None:
+            raise failure
+
+
+def record(
+    path: str | os.PathLike[str],
+    options: Options,
+    argv: Sequence[str] = (),
+    *,
+    duration_s: float | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[Progress, Progress | None], None] | None = None,
+) -> Recording:
+    """Record until the command ends, the duration is over, or `stop()` is true; returns the closed recording.
+
+    What `tracelab record` does. A command that still runs at the end is asked to terminate.
+    """
+    recording = Recording(path, options).start()
+    try:
+        command = recording.run(argv) if argv else None
+        before: Progress | None = None
+        next_progress = time.monotonic() + 1.0
+        until = time.monotonic() + duration_s if duration_s is not None else float("inf")
+        while not stop() and recording.failure is None and time.monotonic() < until:
+            if command is not None and command.poll() is not None:
+                break
+            if on_progress and time.monotonic() >= next_progress:
+                now = recording.progress()
+                on_progress(now, before)
+                before, next_progress = now, next_progress + 1.0
+            time.sleep(0.02)
+        if command is not None and command.poll() is None:
+            command.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                command.wait(0.2)
+    finally:
+        recording.stop()
+    return recording
+
+
+def _rings_of(probe: LoadedProbe) -> list[tuple[str, str]]:
+    """Rings of a probe with the C struct of their records."""
+    rings = [("ring", "record")]
+    if probe.probe.table == "samples":
+        rings.append(("deep_ring", "deep_record"))
+    return rings
+
+
+def _slots() -> int:
+    pid_max = int(Path("/proc/sys/kernel/pid_max").read_text())
+    return min(MAX_SLOTS, 1 << (pid_max - 1).bit_length())
+
+
+def _has_capabilities() -> bool:
+    """Whether a process that is not root may load tracing programs: CAP_BPF and CAP_PERFMON."""
+    status = Path("/proc/self/status").read_text()
+    effective = int(status.partition("CapEff:")[2].split()[0], 16)
+    return bool(effective >> 39 & 1 and effective >> 38 & 1)
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("tracelab-ebpf")
+    except importlib.metadata.PackageNotFoundError:
+        return "from source"

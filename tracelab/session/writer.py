@@ -1,0 +1,150 @@
+"""The writer of a session: append batches, never wait for parquet.
+
+`append` puts a batch at the end of the table's open part, an Arrow IPC stream; from then on it survives a
+killed recorder. A part that is large or old enough goes to a second thread, which encodes it as parquet.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from tracelab.errors import SessionExists, TracelabError
+from tracelab.schema import TABLES
+from tracelab.session.manifest import Manifest, State, process_identity
+from tracelab.session.parts import part_name, publish, read_stream, storage_error
+
+PART_ROWS = 1 << 20  #: rows after which a part is closed
+PART_AGE_S = 10.0  #: seconds after which a part with PART_MIN_ROWS is closed
+PART_MIN_ROWS = 1 << 16
+PATIENCE_S = 0.5  #: how long `close` waits for parquet; streams that are left read just as well
+MAX_PARTS_IN_MEMORY = 2  #: finished parts beyond this are read back from their stream to be encoded
+_IPC_OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd")
+
+
+@dataclass
+class _OpenPart:
+    number: int
+    file: Path
+    sink: pa.NativeFile
+    stream: pa.RecordBatchStreamWriter
+    born: float
+    batches: list[pa.RecordBatch] = field(default_factory=list)
+    rows: int = 0
+
+
+class SessionWriter:
+    """Writes one session folder; `append` from one thread, everything else is taken care of.
+
+    Raises SessionExists when the folder is there. A full disk surfaces as StorageFull from the next
+    `append` or from `close`; parts written before stay readable.
+    """
+
+    def __init__(self, path: Path | str, manifest: Manifest) -> None:
+        self.path = Path(path)
+        self.manifest = manifest
+        self.rows: dict[str, int] = {}
+        self.bytes_closed = 0
+        self._open: dict[str, _OpenPart] = {}
+        self._numbers: dict[str, int] = {}
+        self._finished: queue.SimpleQueue[tuple[str, _OpenPart] | None] = queue.SimpleQueue()
+        self._failure: TracelabError | None = None
+        self._deadline = float("inf")
+        manifest.writer = process_identity(os.getpid()) or {}
+        try:
+            self.path.mkdir(parents=True)
+            manifest.save(self.path)
+        except FileExistsError as error:
+            raise SessionExists(f"{self.path} exists already; choose another folder with -o") from error
+        except OSError as error:
+            raise storage_error(self.path, error) from error
+        self._encoder = threading.Thread(target=self._encode, name="tracelab-encoder", daemon=True)
+        self._encoder.start()
+
+    def append(self, table: str, batch: pa.RecordBatch) -> None:
+        """Append rows to a table; string columns may come dictionary encoded."""
+        if self._failure:
+            raise self._failure
+        if not batch.num_rows:
+            return
+        part = self._open.get(table) or self._start_part(table, batch.schema)
+        try:
+            part.stream.write_batch(batch)
+        except OSError as error:
+            self._failure = storage_error(part.file, error)
+            raise self._failure from error
+        part.batches.append(batch)
+        part.rows += batch.num_rows
+        self.rows[table] = self.rows.get(table, 0) + batch.num_rows
+        age = time.monotonic() - part.born
+        if part.rows >= PART_ROWS or (age >= PART_AGE_S and part.rows >= PART_MIN_ROWS):
+            self._finish_part(table)
+
+    def size_bytes(self) -> int:
+        """Bytes on disk so far."""
+        return self.bytes_closed + sum(p.sink.tell() for p in self._open.values())
+
+    def close(self, state: State = "complete") -> None:
+        """Finish every part and write the final manifest.
+
+        Parts that are not parquet after PATIENCE_S stay streams, which the next reader publishes.
+        Raises what went wrong on the way, after everything that can be kept was kept.
+        """
+        for table in sorted(self._open, key=lambda t: self._open[t].rows):
+            self._finish_part(table)
+        self._deadline = time.monotonic() + PATIENCE_S
+        self._finished.put(None)
+        self._encoder.join()
+        self.manifest.tables = {name: {"rows": rows} for name, rows in self.rows.items()}
+        self.manifest.state = state
+        try:
+            self.manifest.save(self.path)
+        except OSError as error:
+            self._failure = self._failure or storage_error(self.path, error)
+        if self._failure:
+            raise self._failure
+
+    def _start_part(self, table: str, schema: pa.Schema) -> _OpenPart:
+        if list(TABLES[table].column_names) != schema.names:
+            raise ValueError(f"columns of {table} should be {TABLES[table].column_names}, got {schema.names}")
+        number = self._numbers[table] = self._numbers.get(table, 0) + 1
+        file = self.path / table / part_name(number, "arrows")
+        try:
+            file.parent.mkdir(exist_ok=True)
+            sink = pa.OSFile(str(file), "wb")
+            stream = pa.ipc.new_stream(sink, schema, options=_IPC_OPTIONS)
+        except OSError as error:
+            self._failure = storage_error(file, error)
+            raise self._failure from error
+        part = self._open[table] = _OpenPart(number, file, sink, stream, time.monotonic())
+        return part
+
+    def _finish_part(self, table: str) -> None:
+        part = self._open.pop(table)
+        try:
+            part.stream.close()
+            part.sink.close()
+        except OSError as error:
+            self._failure = self._failure or storage_error(part.file, error)
+        if self._finished.qsize() >= MAX_PARTS_IN_MEMORY:
+            part.batches.clear()
+        self._finished.put((table, part))
+
+    def _encode(self) -> None:
+        while (item := self._finished.get()) is not None:
+            table, part = item
+            if time.monotonic() > self._deadline and part.rows >= PART_MIN_ROWS:
+                continue
+            try:
+                batches = part.batches or read_stream(part.file)
+                target = publish(part.file.parent, part.number, table, batches)
+                self.bytes_closed += target.stat().st_size
+            except TracelabError as error:
+                self._failure = self._failure or error
+            part.batches.clear()
