@@ -16,69 +16,25 @@ import resource
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
-from tracelab.errors import NeedsRoot, NoSuchProcess, SessionExists, TracelabError, UsageError
+from tracelab.errors import NeedsRoot, SessionExists, TracelabError, UsageError
 from tracelab.recorder import host, introspect, readings
+from tracelab.recorder.child import Control
 from tracelab.recorder.decode import syscall_numbers
 from tracelab.recorder.loader import LoadedProbe, import_bcc, needs_root
+from tracelab.recorder.options import Options, Progress
 from tracelab.recorder.pipeline import Pipeline
-from tracelab.recorder.probes import Asked, all_probes
+from tracelab.recorder.probes import all_probes
 from tracelab.recorder.ring import Ring, pages_for
 from tracelab.recorder.sideband import SideBand
 from tracelab.recorder.tasks import TaskTable
 from tracelab.session.manifest import Manifest, clock_reading
 from tracelab.session.writer import SessionWriter
-
-DEFAULT_EVENTS = "syscalls,oncpu"
-DEFAULT_HZ = 49
 RING_MIB = {"syscalls": 64.0, "oncpu": 8.0}  #: ring of each probe; 16 MiB for any other
 MAX_SLOTS = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What to record; every field has the meaning of the command line option of its name."""
-
-    events: str = DEFAULT_EVENTS
-    hz: int = DEFAULT_HZ  #: stack samples per second and CPU
-    pid: tuple[int, ...] = ()  #: only these processes
-    comm: tuple[str, ...] = ()  #: only threads of these names
-    ring_mib: float | None = None  #: ring of table events, in MiB
-
-    def check(self) -> Asked:
-        """The probes asked for; raises UsageError or NoSuchProcess."""
-        if not 1 <= self.hz <= 10_000:
-            raise UsageError(f"--hz {self.hz}: a sampling rate is from 1 to 10000 per second")
-        if self.ring_mib is not None and not 0 < self.ring_mib <= 2048:
-            raise UsageError(f"--ring-mib {self.ring_mib}: a ring is from a page to 2048 MiB")
-        if len(self.pid) > 64 or len(self.comm) > 64:
-            raise UsageError("at most 64 processes and 64 names can be asked for")
-        for pid in self.pid:
-            if not Path(f"/proc/{pid}").is_dir():
-                raise NoSuchProcess(f"there is no process {pid}; `ps -e` lists those that run")
-        return Asked.parse(self.events)
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a recording stands."""
-
-    elapsed_s: float
-    events: int  #: rows kept so far
-    lost: int  #: events lost so far
-    size_bytes: int  #: on disk
-
-    def line(self, since: Progress | None = None) -> str:
-        """One line for a terminal; the rate is since an earlier progress."""
-        seconds = self.elapsed_s - (since.elapsed_s if since else 0.0)
-        rate = (self.events - (since.events if since else 0)) / max(seconds, 1e-9)
-        return (
-            f"{self.elapsed_s:7.1f} s  {rate:12,.0f} events/s  {self.events:13,} kept  "
-            f"{self.lost:,} lost  {self.size_bytes / 1e6:,.1f} MB"
-        )
 
 
 class Recording:
@@ -92,7 +48,7 @@ class Recording:
         self.path = Path(path)
         self.options = options or Options()
         self._asked = self.options.check()
-        self._manifest = Manifest(created_by=f"tracelab {_version()}", options=asdict(self.options))
+        self.manifest = Manifest(created_by=f"tracelab {_version()}", options=asdict(self.options))
         self._cleanup = contextlib.ExitStack()
         self._pipeline: Pipeline | None = None
         self._command: subprocess.Popen[bytes] | None = None
@@ -126,7 +82,7 @@ class Recording:
         try:
             for probe in self._loaded:
                 probe.detach()
-            self._manifest.end_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+            self.manifest.end_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
             self._reap()
             pipeline.stop()
             self._account(pipeline)
@@ -149,24 +105,29 @@ class Recording:
             self._command = subprocess.Popen(argv)
         except OSError as error:
             raise UsageError(f"cannot run {argv[0]!r}: {error.strerror}") from error
-        self._manifest.command = {"argv": list(argv), "pid": self._command.pid, "exit_code": None}
+        self.manifest.command = {"argv": list(argv), "pid": self._command.pid, "exit_code": None}
         return self._command
 
-    def mark(self, text: str, author: str = "user") -> None:
-        """Put an annotation on the time axis, now."""
-        now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    def mark(self, text: str, time_ns: int | None = None, author: str = "user") -> None:
+        """Put an annotation on the time axis, now or at a CLOCK_MONOTONIC time."""
+        at = time.clock_gettime_ns(time.CLOCK_MONOTONIC) if time_ns is None else time_ns
         if self._pipeline is not None:
-            self._pipeline.put("marks", readings.batch("marks", [(now, None, author, text)]))
+            self._pipeline.put("marks", readings.batch("marks", [(at, None, author, text)]))
 
     def progress(self) -> Progress:
         """Where the recording stands."""
         pipeline = self._pipeline
-        elapsed = (time.clock_gettime_ns(time.CLOCK_MONOTONIC) - self._manifest.start_ns) / 1e9
+        elapsed = (time.clock_gettime_ns(time.CLOCK_MONOTONIC) - self.manifest.start_ns) / 1e9
         if pipeline is None:
             return Progress(elapsed, 0, 0, 0)
         lost = sum(a.summary().get("lost", 0) for a in pipeline.accounting.values())
         events = sum(n for name, n in pipeline.kept.items() if all_probes()[name].table == "events")
         return Progress(elapsed, events, lost, pipeline.session.size_bytes())
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes on disk."""
+        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
 
     @property
     def failure(self) -> Exception | None:
@@ -178,7 +139,7 @@ class Recording:
         sideband = SideBand()
         self._cleanup.callback(sideband.close)
         self._load()
-        session = SessionWriter(self.path, self._manifest)
+        session = SessionWriter(self.path, self.manifest)
         own_rings = {}
         for probe in self._loaded:
             for name, struct in _rings_of(probe):
@@ -189,15 +150,15 @@ class Recording:
         own = [p.prog_id for p in programs]
         own_maps = {m for p in programs for m in p.map_ids} | own_rings.keys()
         bpf = readings.BpfReadings(own, own_maps, own_rings) if stats_fd is not None else None
-        self._manifest.recorder = {"pid": os.getpid(), "prog_ids": own}
-        self._manifest.host = host.describe()
-        self._manifest.clock = clock_reading()
+        self.manifest.recorder = {"pid": os.getpid(), "prog_ids": own}
+        self.manifest.host = host.describe()
+        self.manifest.clock = clock_reading()
         self._pipeline = Pipeline(
             session, self._rings, sideband, TaskTable(), self._resolver(), bpf, 1_000_000_000 // self.options.hz
         )
-        self._manifest.start_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        self.manifest.start_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         self._describe_probes()
-        self._manifest.save(self.path)
+        self.manifest.save(self.path)
         self._pipeline.start()
         for probe in self._loaded:
             try:
@@ -210,13 +171,13 @@ class Recording:
         try:
             fd = introspect.enable_stats()
         except OSError as error:
-            self._manifest.not_recorded["bpf_prog_stats"] = (
+            self.manifest.not_recorded["bpf_prog_stats"] = (
                 f"run statistics of eBPF programs: {error.strerror}; they need root and Linux 5.8"
             )
             return None
         self._cleanup.callback(os.close, fd)
         with contextlib.suppress(OSError):
-            self._manifest.calibration["bpf_stats_floor_ns"] = round(introspect.stats_floor_ns(), 1)
+            self.manifest.calibration["bpf_stats_floor_ns"] = round(introspect.stats_floor_ns(), 1)
         return fd
 
     def _load(self) -> None:
@@ -256,44 +217,44 @@ class Recording:
     def _describe_probes(self) -> None:
         for probe in self._loaded:
             p = probe.probe
-            self._manifest.probes[p.name] = {
+            self.manifest.probes[p.name] = {
                 "doc": p.doc,
                 "table": p.table,
                 "value": {"meaning": p.value, "unit": p.unit},
                 "attach": list(p.attach),
             }
         for name, probe in all_probes().items():
-            if name not in self._manifest.probes:
-                self._manifest.not_recorded[name] = f"{probe.doc}: record with --events {name}"
+            if name not in self.manifest.probes:
+                self.manifest.not_recorded[name] = f"{probe.doc}: record with --events {name}"
 
     def _reap(self) -> None:
-        if self._command is not None and self._manifest.command is not None:
-            self._manifest.command["exit_code"] = self._command.poll()
+        if self._command is not None and self.manifest.command is not None:
+            self.manifest.command["exit_code"] = self._command.poll()
 
     def _account(self, pipeline: Pipeline) -> None:
-        seconds = max(1e-9, ((self._manifest.end_ns or 0) - self._manifest.start_ns) / 1e9)
+        seconds = max(1e-9, ((self.manifest.end_ns or 0) - self.manifest.start_ns) / 1e9)
         for name, accounting in pipeline.accounting.items():
-            about = self._manifest.probes[name]
+            about = self.manifest.probes[name]
             about["counts"] = accounting.summary()
             about["rows"] = pipeline.kept[name]
             if about["table"] == "samples" and accounting.totals is not None:
                 per_cpu = accounting.totals.sum(axis=0) / seconds
-                self._manifest.achieved["hz_per_cpu"] = [round(float(hz), 2) for hz in per_cpu]
+                self.manifest.achieved["hz_per_cpu"] = [round(float(hz), 2) for hz in per_cpu]
             missing = about["counts"].get("kept", 0) - about["rows"]
             if missing:
-                self._manifest.notes.append(f"{missing} records of {name} were submitted but never read")
-        self._manifest.achieved["ring_high_water_bytes"] = {
+                self.manifest.notes.append(f"{missing} records of {name} were submitted but never read")
+        self.manifest.achieved["ring_high_water_bytes"] = {
             f"{p.probe.name}": ring.high_water_bytes for p, ring in self._rings
         }
         usage = resource.getrusage(resource.RUSAGE_SELF)
         cpu_s = usage.ru_utime + usage.ru_stime - self._usage.ru_utime - self._usage.ru_stime
-        self._manifest.recorder["cpu_ns"] = int(cpu_s * 1e9)
-        self._manifest.recorder["max_rss_bytes"] = usage.ru_maxrss << 10
+        self.manifest.recorder["cpu_ns"] = int(cpu_s * 1e9)
+        self.manifest.recorder["max_rss_bytes"] = usage.ru_maxrss << 10
 
     def _close_session(self, pipeline: Pipeline) -> None:
         failure: Exception | None = pipeline.failure
         if failure is not None:
-            self._manifest.notes.append(f"the recording ended early: {failure}")
+            self.manifest.notes.append(f"the recording ended early: {failure}")
         try:
             pipeline.session.close()
         except TracelabError as error:
@@ -310,13 +271,17 @@ def record(
     duration_s: float | None = None,
     stop: Callable[[], bool] = lambda: False,
     on_progress: Callable[[Progress, Progress | None], None] | None = None,
+    control: Control | None = None,
 ) -> Recording:
     """Record until the command ends, the duration is over, or `stop()` is true; returns the closed recording.
 
-    What `tracelab record` does. A command that still runs at the end is asked to terminate.
+    What `tracelab record` does. A command that still runs at the end is asked to terminate. A `control` socket
+    is told when recording has begun, may set marks, and ends the recording by closing.
     """
     recording = Recording(path, options).start()
     try:
+        if control:
+            control.tell(ready=True)
         command = recording.run(argv) if argv else None
         before: Progress | None = None
         next_progress = time.monotonic() + 1.0
@@ -324,6 +289,11 @@ def record(
         while not stop() and recording.failure is None and time.monotonic() < until:
             if command is not None and command.poll() is not None:
                 break
+            if control:
+                for message in control.messages():
+                    recording.mark(str(message["mark"]), int(message["time_ns"]))
+                if control.closed:
+                    break
             if on_progress and time.monotonic() >= next_progress:
                 now = recording.progress()
                 on_progress(now, before)

@@ -1,0 +1,7 @@
+"""`python -m tracelab`."""
+
+import sys
+
+from tracelab.cli import main
+
+sys.exit(main())

@@ -1,0 +1,180 @@
+"""The command line: parses, calls one public function, prints.
+
+Exit codes are those of errors.py; 0 when all went well, and for `record -- CMD` that of the command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tracelab.errors import TracelabError
+
+if TYPE_CHECKING:
+    from tracelab.recorder.recording import Progress, Recording
+
+Handler = Callable[[argparse.Namespace], int]
+INTERRUPTED = 130  #: exit code of a Ctrl-C that came when nothing was being recorded
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    args = parser().parse_args(argv)
+    handler: Handler = args.handler
+    try:
+        return handler(args)
+    except TracelabError as error:
+        print(f"tracelab: {error}", file=sys.stderr)
+        if args.verbose:
+            traceback.print_exception(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of every command; the magics use that of `record` too."""
+    top = argparse.ArgumentParser(prog="tracelab", description="Shows what an eBPF tracer costs, and why.")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("-v", "--verbose", action="store_true", help="tell everything about an error")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    record = commands.add_parser("record", parents=[common], help="record this machine into a session folder")
+    add_record_options(record)
+    record.add_argument("-d", "--duration", type=float, metavar="S", help="stop after S seconds")
+    record.add_argument("--control-fd", type=int, help=argparse.SUPPRESS)
+    record.add_argument("argv", nargs="*", metavar="-- CMD", help="record while this command runs")
+    record.set_defaults(handler=_record)
+
+    show = commands.add_parser("show", parents=[common], help="print the summary of a session")
+    show.add_argument("session", type=Path)
+    show.set_defaults(handler=_show)
+
+    diagnose = commands.add_parser("diagnose", parents=[common], help="print the findings in a session")
+    diagnose.add_argument("session", type=Path)
+    diagnose.set_defaults(handler=_diagnose)
+
+    report = commands.add_parser(
+        "report", parents=[common], help="run a notebook on a session, into one self-contained HTML file"
+    )
+    report.add_argument("session", type=Path)
+    report.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: SESSION with suffix .html")
+    report.add_argument("--notebook", type=Path, metavar="FILE", help="default: 01_first_session.ipynb")
+    report.set_defaults(handler=_report)
+
+    demo = commands.add_parser(
+        "demo", parents=[common], help="record real programs beside a careless tracer, and make the report"
+    )
+    demo.add_argument("-o", "--output", type=Path, default=Path("build/demo"), metavar="DIR")
+    demo.set_defaults(handler=_demo)
+    return top
+
+
+def add_record_options(record: argparse.ArgumentParser) -> None:
+    """The options that the command and the magic have in common."""
+    from tracelab.recorder import options
+
+    record.add_argument("-o", "--output", type=Path, metavar="DIR", help="session folder; must not exist")
+    record.add_argument("--pid", type=int, action="append", default=[], metavar="P", help="only this process")
+    record.add_argument("--comm", action="append", default=[], metavar="C", help="only threads of this name")
+    record.add_argument(
+        "--events",
+        default=options.DEFAULT_EVENTS,
+        metavar="LIST",
+        help="probes, or probe:event, or system calls, with commas between (%(default)s)",
+    )
+    record.add_argument(
+        "--hz",
+        type=int,
+        default=options.DEFAULT_HZ,
+        metavar="N",
+        help="stack samples per second and CPU (%(default)s)",
+    )
+    record.add_argument("--ring-mib", type=float, metavar="MIB", help="size of the ring of events (64)")
+
+
+def _record(args: argparse.Namespace) -> int:
+    from tracelab.recorder.child import Control
+    from tracelab.recorder.options import Options
+    from tracelab.recorder.recording import record
+
+    options = Options(args.events, args.hz, tuple(args.pid), tuple(args.comm), args.ring_mib)
+    path = args.output or Path(time.strftime("%Y%m%d-%H%M%S.tracelab"))
+    control = Control(args.control_fd) if args.control_fd is not None else None
+    signalled: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, _: signalled.append(received))
+    try:
+        recording = record(
+            path,
+            options,
+            args.argv,
+            duration_s=args.duration,
+            stop=lambda: bool(signalled),
+            on_progress=None if control else _progress,
+            control=control,
+        )
+    except TracelabError as error:
+        if control:
+            control.tell(error=type(error).__name__, message=str(error))
+            return error.exit_code
+        raise
+    if control:
+        control.tell(done=True)
+        return 0
+    print(("\r\x1b[K" if sys.stderr.isatty() else "") + _closing_line(recording), file=sys.stderr)
+    print(path)
+    command = recording.manifest.command
+    return int(command["exit_code"] or 0) if command and not signalled else 0
+
+
+def _progress(now: Progress, before: Progress | None) -> None:
+    """On a terminal one line that renews itself; elsewhere a line every ten seconds."""
+    if sys.stderr.isatty():
+        print("\r\x1b[K" + now.line(before), end="", file=sys.stderr, flush=True)
+    elif round(now.elapsed_s) % 10 == 0:
+        print(now.line(before), file=sys.stderr, flush=True)
+
+
+def _closing_line(recording: Recording) -> str:
+    manifest = recording.manifest
+    seconds = ((manifest.end_ns or 0) - manifest.start_ns) / 1e9
+    rows = {name: about["rows"] for name, about in manifest.tables.items()}
+    lost = sum(p.get("counts", {}).get("lost", 0) for p in manifest.probes.values())
+    return (
+        f"recorded {seconds:.1f} s: {rows.get('events', 0):,} events, {rows.get('samples', 0):,} samples, "
+        f"{lost:,} lost, {recording.size_bytes / 1e6:,.1f} MB"
+    )
+
+
+def _show(args: argparse.Namespace) -> int:
+    from tracelab.api import open_session
+
+    print(open_session(args.session).summary().to_text())
+    return 0
+
+
+def _diagnose(args: argparse.Namespace) -> int:
+    from tracelab.api import open_session
+
+    print(open_session(args.session).diagnose().to_text())
+    return 0
+
+
+def _report(args: argparse.Namespace) -> int:
+    from tracelab.report import report
+
+    print(report(args.session, args.output, args.notebook))
+    return 0
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from tracelab.demo import demo
+
+    return demo(args.output)
