@@ -175,6 +175,6 @@ def _report(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from tracelab.demo import demo
+    from tracelab.demo.story import demo
 
     return demo(args.output)

@@ -86,21 +86,21 @@ class LoadedProbe:
 
     def map_fd(self, name: str) -> int:
         """Descriptor of one of the probe's maps."""
-        return int(self._bpf[name].map_fd)
+        return int(self._bpf[name.encode()].map_fd)
 
     def table(self, name: str) -> Any:
         """BCC's object for one of the probe's maps."""
-        return self._bpf[name]
+        return self._bpf[name.encode()]
 
     def ring(self, name: str, struct: str) -> Ring:
         """A reader of ring `name`, whose records are C structs `struct`."""
-        table = self._bpf[name]
+        table = self._bpf[name.encode()]
         pages = int(table.max_entries)
         return Ring(table.map_fd, pages, self.probe.dtype(struct, self.macros))
 
     def counts(self) -> npt.NDArray[np.int64]:
         """What became of every event, shape (COUNTERS, CPUs)."""
-        table = self._bpf["counts"]
+        table = self._bpf[b"counts"]
         return np.array([list(table[table.Key(i)]) for i in range(len(COUNTERS))], np.int64)
 
     def attach(self, hz: int) -> None:
@@ -154,7 +154,7 @@ class LoadedProbe:
         flags += [f"-D{name}={value}" for name, value in self.macros.items()]
         with _said_to_stderr() as said, _environment(BCC_KERNEL_SOURCE=str(bpf_dir() / "headers")):
             try:
-                return Unattached(text=self.probe.text(), cflags=flags)
+                return Unattached(text=self.probe.text().encode(), cflags=flags)
             except Exception as error:
                 failure = error
         self.messages = said.text
@@ -167,7 +167,7 @@ class LoadedProbe:
                 kind = getattr(self._bcc.BPF, other)
         with _said_to_stderr() as said:
             try:
-                self._functions[function] = self._bpf.load_func(function, kind)
+                self._functions[function] = self._bpf.load_func(function.encode(), kind)
                 return
             except Exception as error:
                 failure = error
@@ -177,14 +177,14 @@ class LoadedProbe:
     def _attach(self, kind: str, target: str, hz: int) -> None:
         function = f"{kind}__{target.replace(':', '__')}"
         if kind == "raw_tracepoint":
-            self._bpf.attach_raw_tracepoint(target, function)
+            self._bpf.attach_raw_tracepoint(target.encode(), function.encode())
         elif kind == "tracepoint":
-            self._bpf.attach_tracepoint(target, function)
+            self._bpf.attach_tracepoint(target.encode(), function.encode())
         elif kind == "perf_event" and target == "cpu-clock":
             bcc = self._bcc
             event = (bcc.PerfType.SOFTWARE, bcc.PerfSWConfig.CPU_CLOCK)
             self._bpf.attach_perf_event(
-                *event, fn_name=next(iter(self._functions)), sample_period=1_000_000_000 // hz
+                *event, fn_name=next(iter(self._functions)).encode(), sample_period=1_000_000_000 // hz
             )
             self._perf_events.append(event)
         else:

@@ -149,6 +149,8 @@ class Asked:
                 probe, event = "syscalls", word
             if probe not in all_probes():
                 raise UsageError(f"no probe {probe!r}; there are: {', '.join(all_probes())}")
+            if event and not all_probes()[probe].events:
+                raise UsageError(f"probe {probe} has one kind of event; ask for {probe!r} rather than {word!r}")
             found.setdefault(probe, set())
             if event:
                 found[probe].add(event)

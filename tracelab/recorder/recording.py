@@ -13,6 +13,7 @@ import contextlib
 import importlib.metadata
 import os
 import resource
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -25,11 +26,14 @@ from tracelab.recorder import host, introspect, readings
 from tracelab.recorder.child import Control
 from tracelab.recorder.decode import syscall_numbers
 from tracelab.recorder.loader import LoadedProbe, import_bcc, needs_root
+from tracelab.recorder.maps import AddressSpaces
 from tracelab.recorder.options import Options, Progress
 from tracelab.recorder.pipeline import Pipeline
 from tracelab.recorder.probes import all_probes
 from tracelab.recorder.ring import Ring, pages_for
 from tracelab.recorder.sideband import SideBand
+from tracelab.recorder.stacks import StackResolver
+from tracelab.recorder.symbols import KernelSymbols
 from tracelab.recorder.tasks import TaskTable
 from tracelab.session.manifest import Manifest, clock_reading
 from tracelab.session.writer import SessionWriter
@@ -135,11 +139,12 @@ class Recording:
         return self._pipeline.failure if self._pipeline else None
 
     def _start(self) -> None:
+        """Everything that may be refused comes before the folder is made; the rings hold what happens meanwhile."""
         stats_fd = self._enable_stats()
         sideband = SideBand()
         self._cleanup.callback(sideband.close)
         self._load()
-        session = SessionWriter(self.path, self.manifest)
+        resolver = self._resolver()
         own_rings = {}
         for probe in self._loaded:
             for name, struct in _rings_of(probe):
@@ -153,19 +158,15 @@ class Recording:
         self.manifest.recorder = {"pid": os.getpid(), "prog_ids": own}
         self.manifest.host = host.describe()
         self.manifest.clock = clock_reading()
-        self._pipeline = Pipeline(
-            session, self._rings, sideband, TaskTable(), self._resolver(), bpf, 1_000_000_000 // self.options.hz
-        )
-        self.manifest.start_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         self._describe_probes()
-        self.manifest.save(self.path)
-        self._pipeline.start()
+        self.manifest.start_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         for probe in self._loaded:
-            try:
-                probe.attach(self.options.hz)
-            except BaseException:
-                self.stop()
-                raise
+            probe.attach(self.options.hz)
+        session = SessionWriter(self.path, self.manifest)
+        self._pipeline = Pipeline(
+            session, self._rings, sideband, TaskTable(), resolver, bpf, 1_000_000_000 // self.options.hz
+        )
+        self._pipeline.start()
 
     def _enable_stats(self) -> int | None:
         try:
@@ -205,13 +206,9 @@ class Recording:
             macros["EVENT_ASKED(nr)"] = "(" + "||".join(f"(nr)=={n}" for n in numbers) + ")"
         return macros
 
-    def _resolver(self) -> object | None:
+    def _resolver(self) -> StackResolver | None:
         if not any(p.probe.table == "samples" for p in self._loaded):
             return None
-        from tracelab.recorder.maps import AddressSpaces
-        from tracelab.recorder.stacks import StackResolver
-        from tracelab.recorder.symbols import KernelSymbols
-
         return StackResolver(AddressSpaces(), KernelSymbols.running())
 
     def _describe_probes(self) -> None:
@@ -278,6 +275,8 @@ def record(
     What `tracelab record` does. A command that still runs at the end is asked to terminate. A `control` socket
     is told when recording has begun, may set marks, and ends the recording by closing.
     """
+    if argv and not shutil.which(argv[0]):
+        raise UsageError(f"cannot run {argv[0]!r}: there is no such program")
     recording = Recording(path, options).start()
     try:
         if control:

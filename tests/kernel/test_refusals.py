@@ -1,0 +1,105 @@
+"""What cannot be recorded is refused in one clear line, with the right exit code, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from recordings import rows_of, workload
+
+from tracelab.errors import NeedsBcc, ProbeUnavailable
+from tracelab.recorder import loader
+from tracelab.recorder.options import Options
+from tracelab.recorder.probes import Probe, all_probes
+from tracelab.recorder.recording import Recording
+
+
+def _record(*arguments: str, **how: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tracelab", "record", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **how)  # type: ignore[call-overload,no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--pid", "4194305"], 4, "there is no process 4194305; `ps -e` lists those that run"),
+        (["--events", "raed"], 2, "'raed' is neither a probe nor a system call; did you mean read"),
+        (["--events", "oncpu:x"], 2, "probe oncpu has one kind of event; ask for 'oncpu'"),
+        (["--hz", "0"], 2, "--hz 0: a sampling rate is from 1 to 10000 per second"),
+        (["--", "/no/such/program"], 2, "cannot run '/no/such/program': there is no such program"),
+    ],
+)
+def test_what_cannot_be_meant_is_told_in_one_line(
+    tmp_path: Path, arguments: list[str], code: int, said: str
+) -> None:
+    done = _record("-o", str(tmp_path / "s"), "-d", "1", *arguments)
+    assert done.returncode == code
+    assert done.stderr.startswith(f"tracelab: {said}")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_output_that_exists_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    done = _record("-o", str(tmp_path / "s"), "-d", "1")
+    assert (done.returncode, list((tmp_path / "s").iterdir())) == (5, [])
+    assert "exists already; choose another folder with -o" in done.stderr
+
+
+def test_a_user_who_is_not_root_is_told_what_would_help(tmp_path: Path) -> None:
+    os.chmod(tmp_path, 0o777)
+    drop = "import os, sys; os.setgroups([]); os.setgid(65534); os.setuid(65534); sys.argv = sys.argv[1:]"
+    run = "from tracelab.cli import main; sys.exit(main(sys.argv))"
+    command = [sys.executable, "-c", f"import tracelab.cli; {drop}; {run}", "-", "record", "-d", "1"]
+    done = subprocess.run(
+        [*command, "-o", str(tmp_path / "s")], capture_output=True, text=True, timeout=60, cwd=tmp_path
+    )
+    assert done.returncode == 3, done.stderr
+    assert "needs root here; run it again with sudo, or as root" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_machine_without_bcc_is_told_which_package_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "_FOLDERS", ())
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.delitem(sys.modules, "bcc", raising=False)
+    with pytest.raises(NeedsBcc, match="apt-get install python3-bpfcc"):
+        loader.import_bcc()
+
+
+def test_a_probe_that_the_kernel_lacks_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "missing.c"
+    source.write_text(
+        '#include "tracelab.h"\nRAW_TRACEPOINT_PROBE(no_such_tracepoint) { count(KEPT); return 0; }\n'
+        "struct record { u64 time_ns; u32 pid; u32 tid; u32 cpu; };\n"
+    )
+    (tmp_path / "tracelab.h").write_text((all_probes()["syscalls"].source.parent / "tracelab.h").read_text())
+    missing = Probe(
+        "missing", "never", "events", "count", "1", ("raw_tracepoint no_such_tracepoint",), "Linux 99", "", source
+    )
+    monkeypatch.setitem(all_probes(), "missing", missing)
+    with pytest.raises(ProbeUnavailable, match=r"refuses raw_tracepoint no_such_tracepoint.*needs Linux 99"):
+        Recording(tmp_path / "s", Options(events="missing")).start()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    mounted = tmp_path / "disk"
+    mounted.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", mounted], capture_output=True)
+    if made.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {made.stderr.decode().strip()}")
+    yield mounted
+    subprocess.run(["umount", mounted], check=True)
+
+
+def test_a_full_disk_ends_the_recording_and_keeps_what_was_written(small_disk: Path) -> None:
+    done = _record("-o", str(small_disk / "s"), "--events", "syscalls", "-d", "30", "--", *workload("calls"))
+    assert done.returncode == 5
+    assert "No space left on device" in done.stderr
+    assert "what was recorded before is kept" in done.stderr
+    assert len(rows_of(small_disk / "s", "events")) > 0

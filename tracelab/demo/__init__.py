@@ -1,0 +1,1 @@
+"""The demo: real programs run beside a careless tracer, are recorded, and a notebook tells what that cost."""
