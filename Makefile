@@ -1,0 +1,40 @@
+# Every target does its own set-up and is quick when that is done already. What the targets need from the system
+# is in .ci/system-packages, what they need from Python in pyproject.toml.
+SHELL := bash
+.DEFAULT_GOAL := help
+.PHONY: demo test bench lint setup clean help
+
+PYTHON_HERE := .venv/bin/python
+PYTEST_ARGS ?=
+
+demo: ## record a workload with eBPF, run the first notebook on it, print where the report is
+	@.ci/system-packages demo
+	@.ci/virtual-environment
+	@$(PYTHON_HERE) -m tracelab demo
+
+test: ## every test, real recordings and browser tests included where this machine can
+	@.ci/system-packages test
+	@.ci/virtual-environment
+	@$(PYTHON_HERE) -m pytest $(PYTEST_ARGS)
+
+bench: ## what recording costs, beside BCC's callback, bpftrace, perf and trace-cmd in the same run
+	@.ci/system-packages bench
+	@.ci/virtual-environment
+	@$(PYTHON_HERE) -m tracelab.bench
+
+lint: ## ruff, mypy and the layers of imports
+	@.ci/virtual-environment
+	$(PYTHON_HERE) -m ruff check .
+	$(PYTHON_HERE) -m mypy
+	.venv/bin/lint-imports
+
+setup: ## the system packages that recording needs, and .venv
+	@.ci/system-packages setup
+	@.ci/virtual-environment
+
+clean: ## remove .venv and everything that was built or cached
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+help:
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r target what; do printf 'make %-6s %s\n' "$$target" "$$what"; done
