@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from tracelab.errors import TracelabError
 
 if TYPE_CHECKING:
-    from tracelab.recorder.recording import Progress, Recording
+    from tracelab.recorder.options import Progress
+    from tracelab.recorder.recording import Recording
 
 Handler = Callable[[argparse.Namespace], int]
 INTERRUPTED = 130  #: exit code of a Ctrl-C that came when nothing was being recorded

@@ -7,11 +7,10 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
+from recordings import command_pid, counting_exits, recorded, rows, workload
 from tracelab.recorder.decode import syscall_numbers
 from tracelab.recorder.options import Options
 from tracelab.recorder.recording import Recording
-
-from recordings import command_pid, counting_exits, recorded, rows, workload
 
 
 def test_23_reads_give_23_read_events(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from recordings import rows_of, workload
 
+from recordings import rows_of, workload
 from tracelab.errors import NeedsBcc, ProbeUnavailable
 from tracelab.recorder import loader
 from tracelab.recorder.options import Options

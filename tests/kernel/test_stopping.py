@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from recordings import rows_of, start_recorder, workload
 
+from recordings import rows_of, start_recorder, workload
 from tracelab.session.parts import read_stream
 
 

@@ -78,7 +78,7 @@ def _tracefs(cleanup: contextlib.ExitStack) -> bool:
         return True
     if subprocess.run(["mount", "-t", "tracefs", "tracefs", TRACEFS], capture_output=True).returncode:
         return False
-    cleanup.callback(subprocess.run, ["umount", TRACEFS], capture_output=True)
+    cleanup.callback(lambda: subprocess.run(["umount", TRACEFS], capture_output=True))
     return True
 
 

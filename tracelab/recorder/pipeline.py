@@ -211,8 +211,8 @@ class Pipeline:
         self.put("tasks", self._tasks.follow(records))
         for record in records:
             if isinstance(record, Lost):
-                self.sideband_lost += record.count
-                row = (record.time_ns, record.cpu, "side-band", "side-band full", record.count)
+                self.sideband_lost += record.records
+                row = (record.time_ns, record.cpu, "side-band", "side-band full", record.records)
                 self.put("losses", readings.batch("losses", [row]))
         if self._resolver is None:
             return

@@ -72,7 +72,9 @@ def all_probes() -> dict[str, Probe]:
 
 def _read(source: Path) -> Probe:
     lines = source.read_text(encoding="utf-8").splitlines()
-    matter = dict(m.groups() for line in lines if (m := re.match(r"// ([a-z]+): +(.*)", line)))
+    matter: dict[str, str] = {
+        m[1]: m[2] for line in lines if (m := re.match(r"// ([a-z]+): +(.*)", line))
+    }
     missing = {"probe", "doc", "table", "value", "attach", "needs"} - matter.keys()
     if missing:
         raise ValueError(f"{source}: front matter lacks {', '.join(sorted(missing))}")

@@ -37,6 +37,7 @@ from tracelab.recorder.symbols import KernelSymbols
 from tracelab.recorder.tasks import TaskTable
 from tracelab.session.manifest import Manifest, clock_reading
 from tracelab.session.writer import SessionWriter
+
 RING_MIB = {"syscalls": 64.0, "oncpu": 8.0}  #: ring of each probe; 16 MiB for any other
 MAX_SLOTS = 1 << 20
 
@@ -212,8 +213,7 @@ class Recording:
         return StackResolver(AddressSpaces(), KernelSymbols.running())
 
     def _describe_probes(self) -> None:
-        for probe in self._loaded:
-            p = probe.probe
+        for p in (loaded.probe for loaded in self._loaded):
             self.manifest.probes[p.name] = {
                 "doc": p.doc,
                 "table": p.table,

@@ -26,7 +26,7 @@ _SYSCALL = {"x86_64": 298, "aarch64": 241}.get(platform.machine(), 298)
 _SOFTWARE, _DUMMY = 1, 9
 _TID, _TIME, _CPU = 1 << 1, 1 << 2, 1 << 7
 _FLAGS = {"mmap": 8, "comm": 9, "task": 13, "sample_id_all": 18, "mmap2": 23, "comm_exec": 24, "use_clockid": 25}
-_NEWER = ({"ksymbol": 29, "build_id": 34}, {"ksymbol": 29}, {})  #: Linux 5.12, 5.1, before
+_NEWER: tuple[dict[str, int], ...] = ({"ksymbol": 29, "build_id": 34}, {"ksymbol": 29}, {})  #: Linux 5.12, 5.1, before
 _HEAD, _TAIL = 1024 // 8, 1032 // 8  #: positions in the control page, as 64-bit words
 _LOST, _COMM, _EXIT, _FORK, _MMAP2, _KSYMBOL = 2, 3, 4, 7, 10, 17
 _MISC_EXEC, _MISC_BUILD_ID = 1 << 13, 1 << 14
@@ -89,7 +89,7 @@ class Lost(NamedTuple):
 
     time_ns: int
     cpu: int
-    count: int
+    records: int
 
 
 Record = Fork | Exit | Rename | Mapped | KernelSymbol | Lost

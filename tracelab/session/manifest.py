@@ -96,7 +96,7 @@ class Manifest:
     @classmethod
     def _checked(cls, file: Path, data: Json) -> Manifest:
         default = cls()
-        known = {}
+        known: Json = {}
         for f in fields(cls):
             value, like = data.get(f.name, getattr(default, f.name)), getattr(default, f.name)
             expected: tuple[type, ...] = (type(like),)
