@@ -175,13 +175,14 @@ def _records(
         kind, misc, length = struct.unpack_from("<IHH", span, at)
         if length < 8:
             return
-        record = _parse(kind, misc, span[at + 8 : at + length])
+        record = parse(kind, misc, span[at + 8 : at + length])
         if record is not None:
             yield record
         at += length
 
 
-def _parse(kind: int, misc: int, body: bytes) -> Record | None:
+def parse(kind: int, misc: int, body: bytes) -> Record | None:
+    """One record, from its type, its flags and what follows its header; None for a type of no interest."""
     time_ns, cpu = struct.unpack_from("<QI", body, len(body) - _SAMPLE_ID_BYTES + 8)
     if kind == _FORK:
         pid, parent_pid, tid, parent_tid = struct.unpack_from("<IIII", body)

@@ -11,13 +11,14 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tracelab.errors import SessionError, StorageFull
-from tracelab.schema import TABLES, arrow_schema
+from tracelab.schema import SCHEMA_VERSION, TABLES
 
 ROW_GROUP_ROWS = 1 << 20
 FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -62,28 +63,33 @@ def read_stream(file: Path) -> list[pa.RecordBatch]:
     return batches
 
 
-def write_parquet(out: object, table: str, batches: Sequence[pa.RecordBatch]) -> None:
+def write_parquet(out: IO[bytes], table: str, batches: Sequence[pa.RecordBatch]) -> None:
     """Encode `batches` as one parquet file of `table`.
 
     Dictionary arrays go in as they are, which spares hashing every string again; the Arrow schema is left
-    out, so that every engine reads plain strings.
+    out, so that every engine reads plain strings. Units and meanings are in the footer.
     """
     columns = TABLES[table].columns
     data = sorted_by_time(pa.Table.from_batches(batches, schema=batches[0].schema))
-    about = {c.name: {"unit": c.unit, "meaning": c.meaning} for c in columns}
-    metadata = {**(arrow_schema(table).metadata or {}), b"tracelab.columns": json.dumps(about).encode()}
     has_time = columns[0].name == "time_ns"
-    pq.write_table(
-        data.replace_schema_metadata(metadata),
+    with pq.ParquetWriter(
         out,
-        row_group_size=ROW_GROUP_ROWS,
+        data.schema,
         compression="zstd",
         compression_level=1,
         use_dictionary=[c.name for c in columns if c.repeats],
         column_encoding={"time_ns": "DELTA_BINARY_PACKED"} if has_time else None,
         store_schema=False,
         write_page_index=True,
-    )
+    ) as writer:
+        writer.write_table(data, row_group_size=ROW_GROUP_ROWS)
+        writer.add_key_value_metadata(
+            {
+                "tracelab.schema_version": str(SCHEMA_VERSION),
+                "tracelab.table": table,
+                "tracelab.columns": json.dumps({c.name: {"unit": c.unit, "meaning": c.meaning} for c in columns}),
+            }
+        )
 
 
 def sorted_by_time(data: pa.Table) -> pa.Table:

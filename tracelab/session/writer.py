@@ -88,7 +88,7 @@ class SessionWriter:
 
     def size_bytes(self) -> int:
         """Bytes on disk so far."""
-        return self.bytes_closed + sum(p.sink.tell() for p in self._open.values())
+        return self.bytes_closed + sum(int(p.sink.tell()) for p in self._open.values())
 
     def close(self, state: State = "complete") -> None:
         """Finish every part and write the final manifest.
