@@ -160,6 +160,7 @@ class Recording:
         self.manifest.host = host.describe()
         self.manifest.clock = clock_reading()
         self._describe_probes()
+        self._name_tables(bpf is not None)
         self.manifest.start_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         for probe in self._loaded:
             probe.attach(self.options.hz)
@@ -210,7 +211,7 @@ class Recording:
     def _resolver(self) -> StackResolver | None:
         if not any(p.probe.table == "samples" for p in self._loaded):
             return None
-        return StackResolver(AddressSpaces(), KernelSymbols.running())
+        return StackResolver(AddressSpaces.running(), KernelSymbols.running())
 
     def _describe_probes(self) -> None:
         for p in (loaded.probe for loaded in self._loaded):
@@ -223,6 +224,13 @@ class Recording:
         for name, probe in all_probes().items():
             if name not in self.manifest.probes:
                 self.manifest.not_recorded[name] = f"{probe.doc}: record with --events {name}"
+
+    def _name_tables(self, bpf: bool) -> None:
+        """Name every table that is recorded, since one may stay empty: no losses are good news, not missing data."""
+        tables = {p.probe.table for p in self._loaded} | {"tasks", "host", "procs", "losses", "marks"}
+        tables |= {"stacks", "frames"} if "samples" in tables else set()
+        tables |= {"bpf_progs", "bpf_prog_stats", "bpf_maps", "bpf_map_stats"} if bpf else set()
+        self.manifest.tables = {table: {"rows": 0} for table in sorted(tables)}
 
     def _reap(self) -> None:
         if self._command is not None and self.manifest.command is not None:
@@ -256,8 +264,12 @@ class Recording:
             pipeline.session.close()
         except TracelabError as error:
             failure = failure or error
-        if failure is not None:
+        if isinstance(failure, TracelabError):
             raise failure
+        if failure is not None:
+            raise TracelabError(
+                f"the recorder failed: {failure!r}; what it had recorded is kept in {self.path}, see --verbose"
+            ) from failure
 
 
 def record(

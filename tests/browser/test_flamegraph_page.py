@@ -1,0 +1,363 @@
+"""A saved flame graph in a real browser: drawn without kernel and network, and answering."""
+
+from __future__ import annotations
+
+import pytest
+
+from browser.waiting import until
+from tracelab.profile import Frame, Profile
+from tracelab.views import flamegraph
+from tracelab.views.flamegraph import FlameGraph
+from views import hostile
+
+ROW = 18
+MAIN = Frame("main", "/usr/bin/app", file="main.c", line=3)
+READ = Frame("ksys_read", "[kernel]", domain="kernel")
+PROGRAM = Frame("bpf_prog_1234_count", "[bpf]", domain="bpf")
+WORK = Frame("work", "/usr/lib/libwork.so", file="work.c", line=40)
+
+
+def demo() -> Profile:
+    """all 20 s: main 20 > (ksys_read 12 > bpf 3), (work 6 > work 2), self 2."""
+    return Profile.from_stacks(
+        [
+            ([MAIN, READ], 9e9),
+            ([MAIN, READ, PROGRAM], 3e9),
+            ([MAIN, WORK], 4e9),
+            ([MAIN, WORK, WORK], 2e9),
+            ([MAIN], 2e9),
+        ],
+        quantity="on-CPU time",
+        unit="ns",
+        name="demo",
+    ).renamed("demo", "lost 7 samples")
+
+
+NAMES = ["all", "main", "ksys_read", "bpf", "work", "work"]  # of demo() in preorder
+
+
+@pytest.fixture
+def flame(open_cell):
+    return Flame(open_cell(FlameGraph(demo())))
+
+
+class Flame:
+    """The view inside its frame, by what it exposes for tests."""
+
+    def __init__(self, frame):
+        self.frame = frame
+        self.canvas = frame.locator("canvas")
+
+    def do(self, expression):
+        return self.frame.evaluate(
+            f"(() => {{ const f = document.querySelector('#view').__flame; return {expression} }})()"
+        )
+
+    def at(self, node):
+        """Middle of what a node covers, in the canvas."""
+        box = self.do(f"f.rect({node})")
+        return {"x": box["x"] + box["w"] / 2, "y": box["y"] + box["h"] / 2}
+
+    def text(self, selector):
+        return self.frame.locator(selector).inner_text()
+
+
+def test_the_first_paint_draws_every_frame_in_proportion(flame):
+    assert flame.do("[f.drawn, f.root]") == [6, 0]
+    width = flame.do("f.width")
+    assert 800 < width <= 1000
+    boxes = [flame.do(f"f.rect({i})") for i in range(6)]
+    assert [round(b["w"] / width, 6) for b in boxes] == [1, 1, 0.6, 0.15, 0.3, 0.1]
+    assert [round(b["x"] / width, 6) for b in boxes] == [0, 0, 0, 0, 0.6, 0.6]
+    assert [b["y"] for b in boxes] == [0, ROW, 2 * ROW, 3 * ROW, 2 * ROW, 3 * ROW]
+
+
+def test_the_canvas_has_the_colours_of_the_domains_where_the_frames_are(flame):
+    def pixel(node):
+        box = flame.do(f"f.rect({node})")
+        x, y = box["x"] + 2, box["y"] + 9
+        return flame.do(f"Array.from(f.g.getImageData({x}, {y}, 1, 1).data).slice(0, 3)")
+
+    def expected(domain, module):
+        from tracelab.views import palette
+
+        colour = palette.domain_colours()["light"][domain][palette.shade_of(module)]
+        return [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+
+    assert pixel(2) == expected("kernel", "[kernel]")
+    assert pixel(3) == expected("bpf", "[bpf]")
+    assert pixel(4) == expected("user", "/usr/lib/libwork.so")
+    assert flame.do("f.hit(f.width - 5, 45)") == -1  # self weight of main: nothing is drawn below it
+
+
+def test_the_picture_gives_way_to_the_canvas_and_stays_where_scripts_do_not_run(flame, open_page):
+    assert flame.frame.locator("#picture").count() == 0
+    page = open_page(FlameGraph(demo()).to_html(), java_script_enabled=False)
+    assert page.locator("#picture svg").is_visible()
+    assert page.locator("text=ksys_read").is_visible()
+
+
+def test_a_click_zooms_and_keeps_the_callers_in_sight(flame):
+    flame.canvas.click(position=flame.at(2))
+    assert flame.do("f.root") == 2
+    width = flame.do("f.width")
+    assert [round(flame.do(f"f.rect({i})")["w"] / width, 6) for i in (0, 1, 2, 3)] == [1, 1, 1, 0.25]
+    assert flame.do("f.drawn") == 4
+    assert flame.do("f.model.get('selection')") == ["main", "ksys_read"]
+    flame.canvas.click(position=flame.at(1))
+    assert flame.do("f.root") == 1
+    flame.frame.locator("button", has_text="show all").click()
+    assert flame.do("f.root") == 0
+
+
+def test_the_pointer_gets_the_numbers_of_the_frame_below_it(flame):
+    flame.canvas.hover(position=flame.at(4))
+    assert flame.text(".tl-tip").split("\n") == [
+        "work",
+        "total 6 s, 30 % of all",
+        "self 4 s, 20 % of all",
+        "user, in /usr/lib/libwork.so",
+        "work.c:40",
+    ]
+    flame.do("f.zoom(4)")
+    flame.canvas.hover(position=flame.at(5))
+    assert "total 2 s, 10 % of all, 33.3 % of zoom" in flame.text(".tl-tip")
+    flame.frame.locator(".tl-about").hover()
+    assert not flame.frame.locator(".tl-tip").is_visible()
+
+
+def test_the_status_line_says_unit_total_completeness_and_losses(flame):
+    assert flame.frame.locator(".tl-about p").all_inner_texts() == [
+        "20 s of on-CPU time; not known which stacks are complete",
+        "lost 7 samples",
+    ]
+    legend = [chip.inner_text() for chip in flame.frame.locator(".tl-legend").all()]
+    assert legend == ["user 40 %", "kernel 45 %", "bpf 15 %"]
+
+
+@pytest.mark.parametrize(
+    ("text", "matched"),
+    [
+        ("work", "matched 30 %"),  # a match inside a match counts once
+        ("WORK", "matched 30 %"),
+        ("/^(work|bpf_)/", "matched 45 %"),
+        ("/MAIN/i", "matched 100 %"),
+        ("/WORK/", "matched 0 %"),
+        ("nowhere", "matched 0 %"),
+        ("", ""),
+    ],
+)
+def test_a_search_says_the_share_of_stacks_with_a_match(flame, text, matched):
+    flame.frame.locator("input").fill(text)
+    assert flame.text(".tl-matched") == matched
+
+
+def test_a_search_in_a_zoom_counts_the_callers_too(flame):
+    flame.do("f.zoom(2)")
+    assert flame.do("f.search('bpf')") == pytest.approx(0.25)
+    assert flame.text(".tl-matched") == "matched 25 % of zoom"
+    assert flame.do("f.search('main')") == 1
+    assert flame.do("f.search('work')") == 0
+
+
+def test_a_broken_regular_expression_is_explained_not_thrown(flame):
+    flame.frame.locator("input").fill("/(/")
+    assert "Invalid regular expression" in flame.text(".tl-matched")
+    assert flame.do("f.match") is None
+
+
+def test_what_was_found_can_be_stepped_through(flame):
+    flame.frame.locator("input").fill("work")
+    flame.frame.locator("input").press("Enter")
+    assert flame.do("f.focus") == 4
+    flame.canvas.focus()
+    steps = []
+    for key in ("n", "n", "Shift+N", "Shift+N"):
+        flame.canvas.press(key)
+        steps.append(flame.do("f.focus"))
+    assert steps == [5, 4, 5, 4]
+
+
+def test_the_keyboard_walks_zooms_and_tells_where_it_is(flame):
+    flame.canvas.focus()
+    focus = []
+    for key in ("ArrowDown", "ArrowDown", "ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp", "ArrowUp"):
+        flame.canvas.press(key)
+        focus.append(NAMES[flame.do("f.focus")])
+    assert focus == ["main", "ksys_read", "work", "work", "bpf", "ksys_read", "main"]
+    assert flame.text(".tl-live") == (
+        "main; total 20 s, 100 % of all; self 2 s, 10 % of all; user, in /usr/bin/app; main.c:3"
+    )
+    assert flame.frame.locator(".tl-live").get_attribute("aria-live") == "polite"
+    flame.canvas.press("ArrowDown")
+    flame.canvas.press("Enter")
+    assert flame.do("f.root") == 2
+    flame.canvas.press("Escape")
+    assert flame.do("f.root") == 1
+    flame.canvas.press("Backspace")
+    assert flame.do("f.root") == 0
+    flame.do("f.zoom(3)")
+    flame.canvas.press("0")
+    assert flame.do("f.root") == 0
+    flame.canvas.press("/")
+    assert flame.frame.evaluate("document.activeElement.type") == "search"
+
+
+def test_the_focused_frame_has_a_ring_only_while_the_canvas_has_the_focus(flame):
+    def edge():
+        return flame.do("Array.from(f.g.getImageData(1, 27, 1, 1).data).slice(0, 3)")
+
+    before = edge()
+    flame.canvas.focus()
+    flame.canvas.press("ArrowDown")
+    assert edge() == [0, 0, 0] != before
+    flame.frame.locator("input").focus()
+    assert edge() == before
+
+
+def test_the_graph_turns_upside_down(flame):
+    flame.frame.locator("button", has_text="root at bottom").click()
+    assert [flame.do(f"f.rect({i}).y") for i in (0, 1, 2, 3)] == [3 * ROW, 2 * ROW, ROW, 0]
+    assert flame.do("f.hit(5, 5)") == 3
+    flame.canvas.focus()
+    flame.canvas.press("ArrowUp")
+    assert flame.do("f.focus") == 1
+
+
+def test_every_frame_that_is_drawn_is_hit_in_its_middle(flame):
+    for node in range(6):
+        middle = flame.at(node)
+        assert flame.do(f"f.hit({middle['x']}, {middle['y']})") == node
+
+
+def test_rows_beyond_the_view_are_reached_by_scrolling(open_cell):
+    deep = [Frame(f"level_{i}") for i in range(200)]
+    flame = Flame(open_cell(FlameGraph(Profile.from_stacks([(deep, 1)]))))
+    assert flame.do("f.drawn") < 40
+    assert flame.do("f.canvas.height") < 600
+    flame.do("f.scroll.scrollTo(0, 1e6)")
+    until(flame.frame, "document.querySelector('#view').__flame.hit(5, 300) > 150")
+    flame.canvas.focus()
+    flame.canvas.press("0")
+    assert flame.do("f.scroll.scrollTop") == 0
+
+
+def test_frames_too_thin_to_draw_are_hatched_as_one(open_cell):
+    stacks = [([Frame("wide")], 1e6)] + [([Frame(f"thin_{i}")], 10) for i in range(2000)]
+    flame = Flame(open_cell(FlameGraph(Profile.from_stacks(stacks))))
+    assert flame.do("f.drawn") == 2
+    x = flame.do("f.width") * 0.99
+    colours = flame.do(f"Array.from(f.g.getImageData({x}, 20, 8, 14).data)")
+    assert len({tuple(colours[i : i + 3]) for i in range(0, len(colours), 4)}) > 1
+
+
+def test_merged_frames_keep_their_weight_and_a_search_says_what_it_cannot_see(open_cell, monkeypatch):
+    monkeypatch.setattr(flamegraph, "MAX_NODES", 2)
+    monkeypatch.setattr(flamegraph, "SHARE", 0.05)
+    stacks = [([Frame("wide")], 90)] + [([Frame(f"thin_{i}")], 1) for i in range(10)]
+    flame = Flame(open_cell(FlameGraph(Profile.from_stacks(stacks))))
+    assert flame.do("[f.drawn, f.t.n]") == [3, 3]
+    flame.frame.locator("input").fill("wide")
+    assert flame.text(".tl-matched") == "matched 90 %, up to 10 % more in merged frames"
+    flame.canvas.hover(position=flame.at(2))
+    assert flame.text(".tl-tip").startswith("10 frames too light to keep\ntotal 10 samples, 10 % of all")
+    flame.canvas.click(position=flame.at(2))
+    assert flame.do("f.root") == 0
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_page_follows_the_theme(open_cell, dark):
+    flame = Flame(open_cell(FlameGraph(demo()), dark=dark))
+    red = flame.do("f.g.getImageData(f.width - 20, 3 * 18 + 30, 1, 1).data[0]")
+    assert (red < 60) is dark
+    assert flame.do("f.theme") == ("dark" if dark else "light")
+
+
+def test_the_canvas_follows_the_width_of_its_page(open_cell):
+    frame = open_cell(FlameGraph(demo()), width=1000)
+    wide = Flame(frame).do("f.canvas.width")
+    frame.page.set_viewport_size({"width": 500, "height": 700})
+    until(frame, f"document.querySelector('#view').__flame.canvas.width < {wide} - 400")
+    assert Flame(frame).do("f.rect(1).w") == Flame(frame).do("f.width")
+
+
+def test_the_canvas_is_sharp_on_a_dense_screen(open_page):
+    page = open_page(FlameGraph(demo()).to_html(), device_scale_factor=2)  # which frames do not follow
+    until(page, "document.querySelector('#view').__flame?.drawn")
+    flame = Flame(page)
+    assert flame.do("f.canvas.width") == 2 * flame.do("f.width")
+    middle = flame.at(4)
+    assert flame.do(f"f.hit({middle['x']}, {middle['y']})") == 4
+
+
+def test_hostile_text_is_shown_and_never_run(open_cell):
+    flame = Flame(open_cell(FlameGraph(hostile.profile())))
+    nodes = flame.do("f.t.n")
+    for node in range(1, nodes):
+        flame.do(f"f.zoom({node})")
+        flame.canvas.hover(position=flame.at(node))
+    flame.do("f.zoom(1)")
+    flame.canvas.hover(position=flame.at(1))
+    assert flame.text(".tl-tip").split("\n")[0] == hostile.SCRIPT
+    flame.frame.locator("input").fill(hostile.SCRIPT)
+    assert flame.text(".tl-title") == hostile.SCRIPT
+    for frame in (flame.frame, flame.frame.page.main_frame):
+        assert (
+            frame.evaluate("[document.querySelectorAll('img, svg[onload]').length, document.title]")[0] == 0
+        )
+    assert flame.frame.page.title() == "notebook"
+    assert flame.frame.title() == hostile.SCRIPT
+
+
+def test_hostile_text_does_not_run_in_a_page_of_its_own_either(open_page):
+    page = open_page(FlameGraph(hostile.profile()).to_html())
+    until(page, "document.querySelector('#view').__flame?.drawn")
+    assert page.locator("img").count() == 0
+    assert page.title() == hostile.SCRIPT
+
+
+def test_a_script_that_got_into_a_page_would_still_be_refused(browser, tmp_path):
+    """The page's own policy is the second wall: here something is let through on purpose."""
+    text = FlameGraph(demo()).to_html().replace("</body>", "<script>document.title = 'owned'</script></body>")
+    path = tmp_path / "page.html"
+    path.write_text(text)
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    until(page, "document.querySelector('#view').__flame?.drawn")
+    assert page.title() == "demo"
+    page.close()
+
+
+def test_a_domain_and_unit_that_are_names_of_the_language_do_no_harm(open_page):
+    stack = [Frame("f", domain="constructor"), Frame("g", domain="__proto__")]
+    page = open_page(FlameGraph(Profile.from_stacks([(stack, 2000)], unit="constructor")).to_html())
+    until(page, "document.querySelector('#view').__flame?.drawn == 3")
+    assert page.locator(".tl-legend").all_inner_texts() == ["__proto__ 100 %", "constructor"]
+
+
+def test_a_zoom_deep_down_is_scrolled_to_with_two_callers(open_cell):
+    deep = [Frame(f"level_{i}") for i in range(200)]
+    flame = Flame(open_cell(FlameGraph(Profile.from_stacks([(deep, 1)]))))
+    flame.do("f.zoom(100)")
+    assert flame.do("f.rect(100).y") == 2 * ROW
+    flame.do("f.turn()")
+    assert flame.do("f.rect(100).y + 3 * 18 - f.scroll.clientHeight") == 0
+
+
+def test_an_empty_profile_draws_nothing_and_says_why(open_page):
+    page = open_page(FlameGraph(Profile.from_stacks([], quantity="on-CPU time", unit="ns")).to_html())
+    until(page, "document.querySelector('#view').__flame")
+    assert "no on-CPU time in this profile" in page.locator(".tl-about").inner_text()
+
+
+def test_numbers_read_the_same_in_page_and_text(open_cell):
+    values = [0.0, 1.0, 999.0, 1000.0, 123456.0, 1.5e6, 1e9, 2.345e9, 3.7e12]
+    profile = Profile.from_stacks([([Frame(f"f{i}")], v) for i, v in enumerate(values)], unit="ns")
+    view = FlameGraph(profile)
+    flame = Flame(open_cell(view))
+    said = {flame.do(f"f.facts({i})[0]"): flame.do(f"f.facts({i})[2]") for i in range(1, flame.do("f.t.n"))}
+    from tracelab.views.wording import amount
+
+    assert {name: line.split(", ")[0] for name, line in said.items()} == {
+        f"f{i}": f"self {amount(v, 'ns')}" for i, v in enumerate(values) if v
+    }

@@ -1,0 +1,53 @@
+"""Colours that stay apart for colour-blind readers, on light and on dark pages.
+
+Frames get a hue by domain and a slight shade by module. eBPF frames differ from all others in lightness
+too, and are drawn with an outline and bold text: they are what tracelab is about. Series of a plot get the
+colours of Okabe and Ito, "Color Universal Design" (2008), at most eight before "other".
+"""
+
+from __future__ import annotations
+
+import colorsys
+import zlib
+
+SHADES = 5
+#: domain: hue in degrees, saturation and lightness of the middle shade, on light and on dark pages; found by
+#: a search for the greatest distance between domains in the four kinds of vision that the test simulates
+_DOMAINS = {
+    "user": ((206, 0.90, 0.72), (215, 0.75, 0.68)),
+    "kernel": ((38, 0.90, 0.65), (45, 0.75, 0.56)),
+    "python": ((140, 0.30, 0.54), (152, 0.65, 0.45)),
+    "process": ((235, 0.10, 0.89), (222, 0.08, 0.74)),
+    "bpf": ((328, 1.00, 0.34), (326, 0.90, 0.36)),
+}
+ROOT_COLOURS = {"light": "#dcdcdc", "dark": "#9a9a9a"}
+SMALL_COLOURS = {"light": "#e9e9e9", "dark": "#4a4a4a"}
+INK = "#111111"  #: text on every frame but those of eBPF
+BPF_INK = "#ffffff"
+
+SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#8C6BB1")
+OTHER = "#999999"
+LOST = "#7A0019"  #: hatching of what was lost
+
+
+def domain_colours() -> dict[str, dict[str, list[str]]]:
+    """SHADES colours per domain, for "light" and "dark" pages."""
+    return {
+        theme: {name: [_shade(name, theme, i) for i in range(SHADES)] for name in _DOMAINS}
+        for theme in ("light", "dark")
+    }
+
+
+def shade_of(module: str) -> int:
+    """Which of the SHADES a module gets: the same one in every view and session."""
+    return zlib.crc32(module.encode("utf-8", "replace")) % SHADES
+
+
+def _shade(domain: str, theme: str, index: int) -> str:
+    hue, saturation, lightness = _DOMAINS[domain][theme == "dark"]
+    away = index - SHADES // 2
+    spread = 0.010 if domain == "bpf" else 0.016
+    red, green, blue = colorsys.hls_to_rgb(
+        (hue + 2 * away) % 360 / 360, lightness + spread * away, saturation
+    )
+    return "#" + "".join(f"{round(255 * part):02x}" for part in (red, green, blue))
