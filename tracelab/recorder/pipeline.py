@@ -11,6 +11,8 @@ is bounded and the kernel counts as lost what could not be kept.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import queue
 import threading
 import time
@@ -42,6 +44,8 @@ BUFFER_AGE_S = 0.2  #: events are handed on at this age even when their buffer i
 COUNTS_EVERY_S = 0.1
 READINGS_EVERY_S = 1.0
 STACKS_EVERY_S = 0.05
+NICE = {"drain": -20, "stacks": -10}  #: a busy machine must not keep them waiting; they need little
+NICE_AT_STOP = -20  #: of all threads, so that the end comes soon however busy the machine is
 
 Records = npt.NDArray[np.void]
 
@@ -94,7 +98,9 @@ class Pipeline:
         self._filling: dict[str, _Filling] = {}
         self._stopping = threading.Event()
         self._threads = {
-            name: threading.Thread(target=self._guard, args=(work,), name=f"tracelab-{name}", daemon=True)
+            name: threading.Thread(
+                target=self._guard, args=(work, NICE.get(name, 0)), name=f"tracelab-{name}", daemon=True
+            )
             for name, work in (
                 ("drain", self._drain),
                 ("stacks", self._stacks),
@@ -114,6 +120,8 @@ class Pipeline:
 
     def stop(self) -> None:
         """Read what is left in the rings, resolve and write it; the probes must be detached by now."""
+        for thread in [*self._threads.values(), self.session.encoder]:
+            _set_nice(thread.native_id, NICE_AT_STOP)
         self._stopping.set()
         self._threads["drain"].join()
         self._threads["readings"].join()
@@ -122,8 +130,9 @@ class Pipeline:
         self._to_write.put(None)
         self._threads["writer"].join()
 
-    def _guard(self, work: Callable[[], None]) -> None:
+    def _guard(self, work: Callable[[], None], nice: int) -> None:
         try:
+            _set_nice(threading.get_native_id(), nice)
             work()
         except Exception as error:  # somebody waits for this recording: keep what there is, tell at stop
             self.failure = self.failure or error
@@ -277,3 +286,10 @@ class Pipeline:
         for name, accounting in self.accounting.items():
             rows = accounting.take(self._probes[name].counts())
             self.put("losses", readings.batch("losses", rows))
+
+
+def _set_nice(thread_id: int | None, nice: int) -> None:
+    """Set the priority of one thread, where that is allowed."""
+    if thread_id is not None and nice:
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, thread_id, nice)

@@ -23,7 +23,7 @@ from tracelab.session.parts import part_name, publish, read_stream, storage_erro
 PART_ROWS = 1 << 20  #: rows after which a part is closed
 PART_AGE_S = 10.0  #: seconds after which a part with PART_MIN_ROWS is closed
 PART_MIN_ROWS = 1 << 16
-PATIENCE_S = 0.5  #: how long `close` waits for parquet; streams that are left read just as well
+PATIENCE_S = 0.3  #: how long `close` waits for parquet; streams that are left read just as well
 MAX_PARTS_IN_MEMORY = 2  #: finished parts beyond this are read back from their stream to be encoded
 _IPC_OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd")
 
@@ -64,8 +64,8 @@ class SessionWriter:
             raise SessionExists(f"{self.path} exists already; choose another folder with -o") from error
         except OSError as error:
             raise storage_error(self.path, error) from error
-        self._encoder = threading.Thread(target=self._encode, name="tracelab-encoder", daemon=True)
-        self._encoder.start()
+        self.encoder = threading.Thread(target=self._encode, name="tracelab-encoder", daemon=True)
+        self.encoder.start()
 
     def append(self, table: str, batch: pa.RecordBatch) -> None:
         """Append rows to a table; string columns may come dictionary encoded."""
@@ -100,8 +100,8 @@ class SessionWriter:
             self._finish_part(table)
         self._deadline = time.monotonic() + PATIENCE_S
         self._finished.put(None)
-        self._encoder.join()
-        self.manifest.tables = {name: {"rows": rows} for name, rows in self.rows.items()}
+        self.encoder.join()
+        self.manifest.tables |= {name: {"rows": rows} for name, rows in self.rows.items()}
         self.manifest.state = state
         try:
             self.manifest.save(self.path)
