@@ -40,6 +40,12 @@ class CannotRecord(TracelabError):
 class NeedsRoot(CannotRecord):
     """Loading eBPF programs was refused for lack of privileges."""
 
+    def __init__(self, refused: str = "loading eBPF programs") -> None:
+        super().__init__(
+            f"{refused} needs root, with CAP_SYS_ADMIN or both CAP_BPF and CAP_PERFMON; "
+            "run it again with sudo, or in a container that has them"
+        )
+
 
 class NeedsBcc(CannotRecord):
     """The distribution's BCC Python module was not found or does not load."""

@@ -36,7 +36,9 @@ def test_every_call_of_a_process_is_accounted_for(tmp_path: Path) -> None:
     assert len(rows(recording, "events", pid=pid)) == counted > 50_000
 
 
-def test_kept_and_lost_are_what_an_independent_program_counted_when_the_ring_overflows(tmp_path: Path) -> None:
+def test_kept_and_lost_are_what_an_independent_program_counted_when_the_ring_overflows(
+    tmp_path: Path,
+) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     command = f"read line < {gate}; exec {' '.join(workload('calls', 600_000))}"
@@ -81,7 +83,9 @@ def test_only_the_events_that_were_asked_for_are_kept(tmp_path: Path) -> None:
 
 
 def test_a_process_tree_is_told_from_fork_to_exit(tmp_path: Path) -> None:
-    recording = recorded(tmp_path / "s", ["/bin/sh", "-c", "/bin/true; exec /bin/echo done"], events="syscalls")
+    recording = recorded(
+        tmp_path / "s", ["/bin/sh", "-c", "/bin/true; exec /bin/echo done"], events="syscalls"
+    )
     pid = command_pid(recording)
     own = [r for r in rows(recording, "tasks") if r["pid"] == pid]
     child = next(r["pid"] for r in rows(recording, "tasks") if r["change"] == "fork" and r["ppid"] == pid)
@@ -97,7 +101,9 @@ def test_programs_maps_machine_and_processes_are_read_every_second(tmp_path: Pat
     assert sorted(str(p["name"]) for p in own) == ["sys_enter", "sys_exit"]
     readings = Counter(r["prog_id"] for r in rows(recording, "bpf_prog_stats"))
     assert all(readings[p["prog_id"]] >= 2 for p in own)
-    runs = [int(str(r["run_cnt"])) for r in rows(recording, "bpf_prog_stats") if r["prog_id"] == own[0]["prog_id"]]
+    runs = [
+        int(str(r["run_cnt"])) for r in rows(recording, "bpf_prog_stats") if r["prog_id"] == own[0]["prog_id"]
+    ]
     assert runs[-1] > runs[0]
     assert {m["type"] for m in rows(recording, "bpf_maps") if m["own"]} >= {"ringbuf", "percpu_array"}
     assert {r["cpu"] for r in rows(recording, "host")} == {-1, *range(os.cpu_count() or 1)}
@@ -110,5 +116,5 @@ def _wait_for_state(pid: int, state: str) -> None:
     while True:
         fields = stat.read_text().rpartition(")")[2].split()
         wchan = Path(f"/proc/{pid}/syscall").read_text().split()[0]
-        if fields[0] == state and wchan == str(syscall_numbers(frozenset({'openat'}))[0]):
+        if fields[0] == state and wchan == str(syscall_numbers(frozenset({"openat"}))[0]):
             return

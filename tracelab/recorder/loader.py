@@ -193,7 +193,7 @@ class LoadedProbe:
     def _refused(self, error: Exception) -> CannotRecord:
         detail = f"{error}\n{self.messages}"
         if os.geteuid() != 0 and re.search(r"not permitted|EPERM|denied|rlimit|lock", detail, re.I):
-            return NeedsRoot(needs_root())
+            return NeedsRoot()
         last = [line for line in self.messages.splitlines() if line.strip()][-1:] or [str(error)]
         refused = ProbeUnavailable(
             f"probe {self.probe.name}: this kernel or BCC {self._bcc.__version__} refuses it "
@@ -201,11 +201,6 @@ class LoadedProbe:
         )
         refused.add_note(detail)
         return refused
-
-
-def needs_root() -> str:
-    """Why a recording cannot start, and what would make it work."""
-    return "recording loads eBPF programs, which needs root here; run it again with sudo, or as root"
 
 
 def _kernel_version_code() -> int:

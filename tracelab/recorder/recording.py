@@ -25,7 +25,7 @@ from tracelab.errors import NeedsRoot, SessionExists, TracelabError, UsageError
 from tracelab.recorder import host, introspect, readings
 from tracelab.recorder.child import Control
 from tracelab.recorder.decode import syscall_numbers
-from tracelab.recorder.loader import LoadedProbe, import_bcc, needs_root
+from tracelab.recorder.loader import LoadedProbe, import_bcc
 from tracelab.recorder.maps import AddressSpaces
 from tracelab.recorder.options import Options, Progress
 from tracelab.recorder.pipeline import Pipeline
@@ -63,11 +63,11 @@ class Recording:
 
     def start(self) -> Recording:
         """Load the probes, make the session and begin."""
+        if os.geteuid() != 0 and not _has_capabilities():
+            raise NeedsRoot
         import_bcc()
         if self.path.exists():
             raise SessionExists(f"{self.path} exists already; choose another folder with -o")
-        if os.geteuid() != 0 and not _has_capabilities():
-            raise NeedsRoot(needs_root())
         self._usage = resource.getrusage(resource.RUSAGE_SELF)
         try:
             self._start()

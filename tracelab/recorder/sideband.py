@@ -110,7 +110,7 @@ class SideBand:
         except OSError as error:
             self.close()
             if error.errno in (errno.EPERM, errno.EACCES):
-                raise NeedsRoot("watching process life needs root here; run it again with sudo") from error
+                raise NeedsRoot("watching processes start and end") from error
             raise CannotRecord(
                 f"perf_event_open failed: {error.strerror}; the recorder needs CONFIG_PERF_EVENTS"
             ) from error

@@ -1,0 +1,51 @@
+"""One name for each function of an ELF symbol table that gives it several."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+_SYMBOL = np.dtype(
+    [("name", "<u4"), ("info", "u1"), ("other", "u1"), ("section", "<u2"), ("value", "<u8"), ("size", "<u8")]
+)
+_FUNCTION, _INDIRECT = 2, 10
+_UNDERSCORES = 3  #: that are counted at most
+
+
+def without_aliases(symbols: bytes, strings: bytes) -> bytes:
+    """A symbol table in which functions of the same address have lost all names but one.
+
+    What programmers call it stays: rather a global name than a local one, then the one with fewer underscores
+    in front, then the shortest. Entries that are lost become undefined symbols. In libc, `read` stays of `read`,
+    `__read`, `__GI_read`, `__GI___read`, `__libc_read` and `__GI___libc_read`.
+    """
+    table = np.frombuffer(symbols[: len(symbols) // _SYMBOL.itemsize * _SYMBOL.itemsize], _SYMBOL).copy()
+    kind = table["info"] & 15
+    named = (kind == _FUNCTION) | (kind == _INDIRECT)
+    rows = np.flatnonzero(named & (table["section"] != 0) & (table["name"] < len(strings)))
+    if not rows.size:
+        return symbols
+    text = np.frombuffer(strings + bytes(_UNDERSCORES + 1), np.uint8)
+    name = table["name"][rows].astype(np.int64)
+    local = table["info"][rows] >> 4 == 0
+    order = np.lexsort((_lengths(text, name), _underscores(text, name), local, table["value"][rows]))
+    value = table["value"][rows[order]]
+    alias = np.zeros(len(rows), np.bool_)
+    alias[1:] = value[1:] == value[:-1]
+    table["section"][rows[order[alias]]] = 0
+    return table.tobytes()
+
+
+def _underscores(text: npt.NDArray[np.uint8], name: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    more = np.ones(len(name), np.bool_)
+    count = np.zeros(len(name), np.int64)
+    for i in range(_UNDERSCORES):
+        more &= text[name + i] == ord("_")
+        count += more
+    return count
+
+
+def _lengths(text: npt.NDArray[np.uint8], name: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    ends = np.flatnonzero(text == 0)
+    length: npt.NDArray[np.int64] = ends[np.searchsorted(ends, name)] - name
+    return length

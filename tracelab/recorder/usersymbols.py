@@ -1,0 +1,173 @@
+"""Functions, files and lines of addresses in user code, from whatever the files and JITs have to tell.
+
+Everything here reads what a traced process could have forged: any trouble means "no symbol", never an error.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from tracelab.profile import Frame
+from tracelab.recorder.debugfiles import debug_elf, packed_elf
+from tracelab.recorder.demangle import demangle
+from tracelab.recorder.diskcache import DiskCache, digest
+from tracelab.recorder.elf import Elf, FileSource
+from tracelab.recorder.images import Image, Images
+from tracelab.recorder.perfmap import PerfMap
+
+MAX_TABLE_BYTES = 512 << 20  #: symbol tables held in memory; the one not used for longest goes
+WORTH_KEEPING = 4 << 20  #: bytes of symbols from which it takes longer to make a table than to read it
+MAX_SYMBOL = 4096  #: longest name that is kept
+_MAX_NAMES = 1 << 16
+_MAX_PERF_MAPS = 256
+
+Frames = tuple[Frame, ...]  #: root first: a function, then what was inlined into it
+
+
+class _Tables(NamedTuple):
+    """Symbol tables of an image, in the order in which they are asked."""
+
+    caches: tuple[Any, ...]
+    size_bytes: int
+
+
+class UserSymbols:
+    """Frames of addresses in images; tables are made when an image is first asked for.
+
+    `function_start` tells where the function begins that has an address of an image, both relative to its base.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        function_start: Callable[[Image, int], int] = lambda _, address: address,
+        cache: DiskCache | None = None,
+    ) -> None:
+        self._images = images
+        self._function_start = function_start
+        self._cache = cache or DiskCache.of_user("symbols")
+        self._tables: OrderedDict[int, _Tables] = OrderedDict()
+        self._names: dict[str, str] = {}
+        self._perf_maps: OrderedDict[int, PerfMap] = OrderedDict()
+
+    def frames(self, image: Image, addresses: Sequence[int]) -> list[Frames]:
+        """For each address, relative to the image base, its frames root first: at least one each."""
+        if image.is_jit:
+            perf_map = self._perf_map(image.pid)
+            return [(perf_map.frame(a) or unsymbolised(image, a),) for a in addresses]
+        caches = self._tables_of(image).caches
+        return [self._look_up(image, caches, a) for a in addresses]
+
+    def learned(self, image: Image) -> bool:
+        """Whether a JIT has listed more of its code since it was last asked."""
+        return self._perf_map(image.pid).refresh()
+
+    def _look_up(self, image: Image, caches: tuple[Any, ...], address: int) -> Frames:
+        for cache in caches:
+            try:
+                found = cache.lookup(address)
+            except Exception:  # symbolic raises its own, and OverflowError; a frame without a name it is
+                continue
+            named = [s for s in found if s.symbol]
+            if named:
+                return tuple(
+                    Frame(
+                        self._name(s.symbol),
+                        image.module,
+                        file=s.full_path or "",
+                        line=int(s.line),
+                        inlined=depth > 0,
+                        build_id=image.build_id.hex() if image.build_id else "",
+                        offset=address,
+                    )
+                    for depth, s in enumerate(reversed(named))
+                )
+        return (unsymbolised(image, address, self._function_start(image, address)),)
+
+    def _name(self, symbol: str) -> str:
+        name = self._names.get(symbol)
+        if name is None:
+            if len(self._names) > _MAX_NAMES:
+                self._names.clear()
+            name = self._names[symbol] = demangle(symbol.partition("@")[0] or symbol)[:MAX_SYMBOL]
+        return name
+
+    def _tables_of(self, image: Image) -> _Tables:
+        found = self._tables.get(image.number)
+        if found is None:
+            found = self._tables[image.number] = self._read(image)
+            while (
+                len(self._tables) > 1 and sum(t.size_bytes for t in self._tables.values()) > MAX_TABLE_BYTES
+            ):
+                self._tables.popitem(last=False)
+        self._tables.move_to_end(image.number)
+        return found
+
+    def _read(self, image: Image) -> _Tables:
+        if image.elf is None or self._images.source(image) is None:
+            return _Tables((), 0)
+        root = image.paths[0].removesuffix(image.paths[-1]) if image.paths else ""
+        separate = debug_elf(image.elf, image.paths[-1] if image.paths else "", root)
+        made = [self._make(elf) for elf in (separate, image.elf, packed_elf(image.elf)) if elf is not None]
+        if separate is not None and isinstance(separate.source, FileSource):
+            separate.source.close()
+        good = [m for m in made if m is not None]
+        return _Tables(tuple(cache for cache, _ in good), sum(size for _, size in good))
+
+    def _make(self, elf: Elf) -> tuple[Any, int] | None:
+        """A symcache and its size; None when there are no symbols, or they make no sense."""
+        symbols = elf.symbols_only()
+        if not symbols:
+            return None
+        key = digest(importlib.metadata.version("symbolic").encode(), symbols)
+        worth = len(symbols) >= WORTH_KEEPING
+        try:
+            kept = self._cache.get(key) if worth else None
+            if kept is not None:
+                return _symcache().from_bytes(kept), len(kept)
+            table, packed = _make_symcache(symbols)
+        except Exception:  # a dozen kinds, panics of the Rust library among them
+            return None
+        if worth:
+            self._cache.put(key, packed)
+        return table, len(packed)
+
+    def _perf_map(self, pid: int) -> PerfMap:
+        found = self._perf_maps.get(pid)
+        if found is None:
+            found = self._perf_maps[pid] = PerfMap(pid)
+            found.refresh()
+            if len(self._perf_maps) > _MAX_PERF_MAPS:
+                self._perf_maps.popitem(last=False)
+        self._perf_maps.move_to_end(pid)
+        return found
+
+
+def _make_symcache(symbols: bytes) -> tuple[Any, bytes]:
+    from symbolic.debuginfo import Archive
+
+    archive: Any = Archive.from_bytes(symbols)  # which borrows the bytes
+    table = next(archive.iter_objects()).make_symcache()
+    return table, table.open_stream().read()
+
+
+def _symcache() -> Any:
+    from symbolic.symcache import SymCache
+
+    return SymCache
+
+
+def unsymbolised(image: Image | None, address: int, function: int | None = None) -> Frame:
+    """The frame of an address without a name; None is for code of which nothing is known.
+
+    It is called after the beginning of its function, where that is known, so that there is one of it.
+    """
+    if image is None:
+        return Frame(f"[unknown]+{address:#x}")
+    name = image.short_name.strip("[]")
+    build_id = image.build_id.hex() if image.build_id else ""
+    called = address if function is None else function
+    return Frame(f"[{name}]+{called:#x}", image.module, build_id=build_id, offset=address)
