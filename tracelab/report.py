@@ -39,7 +39,7 @@ def report(session: Path, output: Path | None = None, notebook: Path | None = No
     page = output or session.with_suffix(".html")
     content = nbformat.read(notebook or notebooks_dir() / FIRST, as_version=4)
     _set_parameters(content, session.resolve())
-    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # else the kernel talks of frozen modules
     client = NotebookClient(content, timeout=CELL_S, kernel_name="python3", store_widget_state=False)
     try:
         client.execute()

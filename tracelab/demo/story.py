@@ -11,7 +11,7 @@ from tracelab.demo import programs
 from tracelab.demo.careless_tracer import careless_tracer
 from tracelab.errors import CannotRecord
 from tracelab.recorder.options import Options
-from tracelab.recorder.recording import record
+from tracelab.recorder.recording import check_machine, record
 from tracelab.report import notebooks_dir, report
 
 SECONDS = 6.0
@@ -29,6 +29,7 @@ def demo(folder: Path) -> int:
     if (session / "manifest.json").is_file():
         shutil.rmtree(session)
     try:
+        check_machine()
         print(f"recording {SECONDS:.0f} s of real programs beside a careless tracer ...", flush=True)
         _record(session)
     except CannotRecord as error:

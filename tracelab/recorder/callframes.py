@@ -259,7 +259,7 @@ def cfa_of_expression(expression: bytes) -> tuple[int, int, int, int]:
     add = 0
     if rest[:1] == b"\x23":
         add, used = _leb_of(rest[1:], signed=False)
-        rest = rest[1 + used :]
+        rest = rest[1 + used :] if used else rest
     if rest:
         return UNKNOWN, 0, 0, 0
     return (MEMORY, register, offset, add) if kind == MEMORY else (REGISTER, register, offset + add, 0)
@@ -273,19 +273,21 @@ def saved_by_expression(expression: bytes) -> tuple[int, int]:
 
 
 def _base(expression: bytes) -> tuple[int, int, bytes]:
-    if not expression or not 0x70 <= expression[0] <= 0x70 + RIP:
-        return -1, 0, b""
+    """Register and offset of a leading `breg`, and what follows; register -1 where there is none."""
     offset, used = _leb_of(expression[1:], signed=True)
+    if not used or not 0x70 <= expression[0] <= 0x70 + RIP:
+        return -1, 0, b""
     return expression[0] - 0x70, offset, expression[1 + used :]
 
 
 def _leb_of(raw: bytes, *, signed: bool) -> tuple[int, int]:
+    """A number, and how many bytes it takes: 0 when it does not end."""
     value = 0
     for i, byte in enumerate(raw[:4]):
         value |= (byte & 0x7F) << 7 * i
         if not byte & 0x80:
             return (value - (1 << 7 * (i + 1)) if signed and byte & 0x40 else value), i + 1
-    return 0, len(raw) + 1
+    return 0, 0
 
 
 def uleb(data: Bytes, at: Ints) -> tuple[Ints, Ints]:

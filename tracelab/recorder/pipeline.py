@@ -44,6 +44,7 @@ BUFFER_AGE_S = 0.2  #: events are handed on at this age even when their buffer i
 COUNTS_EVERY_S = 0.1
 READINGS_EVERY_S = 1.0
 STACKS_EVERY_S = 0.05
+HURRY_AFTER_S = 0.3  #: at the end, how long stacks may take before they make do with what has been read
 NICE = {"drain": -20, "stacks": -10}  #: a busy machine must not keep them waiting; they need little
 NICE_AT_STOP = -20  #: of all threads, so that the end comes soon however busy the machine is
 
@@ -114,6 +115,14 @@ class Pipeline:
         for thread in self._threads.values():
             thread.start()
 
+    def notes(self) -> list[str]:
+        """What must be said about the recording as a whole."""
+        skipped = self._resolver.skipped if self._resolver else []
+        return [
+            f"there was no time to read {', '.join(skipped)}: stacks in there are cut short or have no names; "
+            "what was read is kept, so that a second recording has it"
+        ] if skipped else []
+
     def put(self, table: str, rows: pa.RecordBatch) -> None:
         """Have rows written that come from elsewhere."""
         self._to_write.put((table, rows))
@@ -126,6 +135,9 @@ class Pipeline:
         self._threads["drain"].join()
         self._threads["readings"].join()
         self._to_resolve.put(None)
+        self._threads["stacks"].join(HURRY_AFTER_S)
+        if self._resolver is not None and self._threads["stacks"].is_alive():
+            self._resolver.hurry()
         self._threads["stacks"].join()
         self._to_write.put(None)
         self._threads["writer"].join()

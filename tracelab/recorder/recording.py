@@ -15,13 +15,14 @@ import os
 import resource
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
-from tracelab.errors import NeedsRoot, SessionExists, TracelabError, UsageError
+from tracelab.errors import CannotRecord, NeedsRoot, SessionExists, TracelabError, UsageError
 from tracelab.recorder import host, introspect, readings
 from tracelab.recorder.child import Control
 from tracelab.recorder.decode import syscall_numbers
@@ -63,9 +64,7 @@ class Recording:
 
     def start(self) -> Recording:
         """Load the probes, make the session and begin."""
-        if os.geteuid() != 0 and not _has_capabilities():
-            raise NeedsRoot
-        import_bcc()
+        check_machine()
         if self.path.exists():
             raise SessionExists(f"{self.path} exists already; choose another folder with -o")
         self._usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -251,6 +250,7 @@ class Recording:
         self.manifest.achieved["ring_high_water_bytes"] = {
             f"{p.probe.name}": ring.high_water_bytes for p, ring in self._rings
         }
+        self.manifest.notes += pipeline.notes()
         usage = resource.getrusage(resource.RUSAGE_SELF)
         cpu_s = usage.ru_utime + usage.ru_stime - self._usage.ru_utime - self._usage.ru_stime
         self.manifest.recorder["cpu_ns"] = int(cpu_s * 1e9)
@@ -270,6 +270,21 @@ class Recording:
             raise TracelabError(
                 f"the recorder failed: {failure!r}; what it had recorded is kept in {self.path}, see --verbose"
             ) from failure
+
+
+def check_machine() -> None:
+    """Return if this machine can record; else raise the CannotRecord that says why and what would make it work."""
+    if sys.platform != "linux":
+        raise CannotRecord(f"eBPF is part of Linux, and this is {sys.platform}; record on Linux, look at it anywhere")
+    try:
+        os.close(introspect.load_empty_program())
+    except PermissionError as error:
+        raise NeedsRoot from error
+    except OSError as error:
+        raise CannotRecord(
+            f"this kernel loads no eBPF programs ({error.strerror}); it needs CONFIG_BPF_SYSCALL, and Linux 5.8 or later"
+        ) from error
+    import_bcc()
 
 
 def record(
@@ -330,13 +345,6 @@ def _rings_of(probe: LoadedProbe) -> list[tuple[str, str]]:
 def _slots() -> int:
     pid_max = int(Path("/proc/sys/kernel/pid_max").read_text())
     return min(MAX_SLOTS, 1 << (pid_max - 1).bit_length())
-
-
-def _has_capabilities() -> bool:
-    """Whether a process that is not root may load tracing programs: CAP_BPF and CAP_PERFMON."""
-    status = Path("/proc/self/status").read_text()
-    effective = int(status.partition("CapEff:")[2].split()[0], 16)
-    return bool(effective >> 39 & 1 and effective >> 38 & 1)
 
 
 def _version() -> str:

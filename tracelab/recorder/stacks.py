@@ -72,6 +72,16 @@ class StackResolver:
         """Processes whose stacks are longer than their copies were."""
         return self._unwinder.deep_pids
 
+    def hurry(self) -> None:
+        """From now on do without files that have not been read yet: their stacks are cut short, or without names."""
+        self._unwinder.tables.skipped = set()
+        self._symbols.skipped = set()
+
+    @property
+    def skipped(self) -> list[str]:
+        """Files that were not read because there was no time."""
+        return sorted((self._unwinder.tables.skipped or set()) | (self._symbols.skipped or set()))
+
     def resolve(self, records: npt.NDArray[np.void]) -> Resolved:
         """The stacks of samples, laid out as in bpf/oncpu.c, of either length of the stack copy.
 

@@ -26,6 +26,7 @@ class UnwindTables:
     def __init__(self, images: Images, cache: DiskCache | None = None) -> None:
         self._images = images
         self._cache = cache or DiskCache.of_user("unwind")
+        self.skipped: set[str] | None = None  #: once it is a set, no table is read any more, and these were not
         self._slot_of: dict[int, int] = {}
         self._functions: dict[int, npt.NDArray[np.uint32]] = {}  #: by number of image
         self._keys: U64 = np.zeros(
@@ -54,7 +55,10 @@ class UnwindTables:
         slot = self._slot_of.get(image.number)
         if slot is None:
             slot = self._slot_of[image.number] = len(self._slot_of) + 1
-            self._load(image, slot)
+            if self.skipped is None:
+                self._load(image, slot)
+            else:
+                self.skipped.add(image.short_name)
         return slot
 
     def rule_at(self, slot: U64, relative: U64) -> Ints:

@@ -46,6 +46,7 @@ class UserSymbols:
         function_start: Callable[[Image, int], int] = lambda _, address: address,
         cache: DiskCache | None = None,
     ) -> None:
+        self.skipped: set[str] | None = None  #: once it is a set, no table is made any more, and these were not
         self._images = images
         self._function_start = function_start
         self._cache = cache or DiskCache.of_user("symbols")
@@ -97,6 +98,9 @@ class UserSymbols:
 
     def _tables_of(self, image: Image) -> _Tables:
         found = self._tables.get(image.number)
+        if found is None and self.skipped is not None:
+            self.skipped.add(image.short_name)
+            return _Tables((), 0)
         if found is None:
             found = self._tables[image.number] = self._read(image)
             while (

@@ -1,0 +1,59 @@
+"""What the tables do not have: rows that were lost, and rows that were left out on purpose."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from tracelab.analysis.documented import documented
+from tracelab.query import kernels
+from tracelab.query.tables import Tables
+from tracelab.schema import LOST_REASONS
+
+
+def losses(tables: Tables) -> pd.DataFrame:
+    """What was lost and what was left out, by source and reason; lost first, most first.
+
+    Columns: source (probe, or part of the recorder), reason, kind ("lost" or "left out"), count, share (of what the
+    source kept and lost, 0 to 1; NaN for what was left out, and where the kept are unknown), first_s and last_s
+    (readings that told it, s since the recording began). Losses are the kernel's own count of all processes: a
+    selection by process, thread or event does not narrow them.
+
+    Raises MissingTable.
+    """
+    found = kernels.loss_totals(tables)
+    found["kind"] = found["reason"].isin(LOST_REASONS).map({True: "lost", False: "left out"}).astype("str")
+    kept = _kept(tables)
+    lost = found[found["kind"] == "lost"].groupby("source")["count"].sum()
+    seen = found["source"].map(lambda s: kept[s] + int(lost.get(s, 0)) if s in kept else float("nan"))
+    found["share"] = (found["count"] / seen).where(found["kind"] == "lost")
+    found["first_s"] = (found["first_ns"] - tables.start_ns) / 1e9
+    found["last_s"] = (found["last_ns"] - tables.start_ns) / 1e9
+    found = found.sort_values(
+        ["kind", "count", "source", "reason"], ascending=[False, False, True, True], ignore_index=True
+    )
+    return documented(
+        found,
+        "what was lost, and what was left out on purpose",
+        source="name",
+        reason="name",
+        kind="name",
+        count="rows",
+        share="1",
+        first_s="s",
+        last_s="s",
+    )
+
+
+def _kept(tables: Tables) -> dict[str, int]:
+    """Rows kept by each probe, of the selected time and CPUs."""
+    kept = {}
+    whole = tables.of_all_processes()
+    if whole.has("events"):
+        counts = kernels.event_totals(whole, "probe")
+        kept = dict.fromkeys(tables.probes_of("events"), 0)
+        kept |= {str(p): int(n) for p, n in zip(counts["probe"], counts["count"], strict=True)}
+    if whole.has("samples"):
+        samples = kernels.sample_count(whole)
+        probes = tables.probes_of("samples")
+        kept |= dict.fromkeys(probes[:1] if len(probes) == 1 else [], samples)
+    return kept
