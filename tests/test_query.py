@@ -127,7 +127,7 @@ class TestNames:
         found = tables.collect(lives.spans(tables, "comm")).to_pandas().sort_values(["tid", "from_ns"])
         assert found["comm"].tolist() == ["python", "worker", "sh"]
 
-    @settings(max_examples=25)
+    @settings(max_examples=25, deadline=None)
     @given(
         st.lists(st.tuples(st.integers(0, 20), st.integers(1, 3), st.sampled_from("abc")), max_size=15),
         st.lists(st.tuples(st.integers(0, 20), st.integers(1, 4)), min_size=1, max_size=15),
@@ -258,7 +258,7 @@ class TestValues:
             ("syscalls", 81, 1, 1117.0),
         ]
 
-    @settings(max_examples=25)
+    @settings(max_examples=25, deadline=None)
     @given(st.lists(st.integers(1, 2**60), min_size=1, max_size=60))
     def test_no_percentile_is_off_by_more_than_9_percent(
         self, tmp_path_factory: pytest.TempPathFactory, values: list[int]

@@ -50,9 +50,10 @@ def record_cell(shell: InteractiveShell, line: str, cell: str) -> Session:
     if not args.name.isidentifier():
         raise UsageError(f"%%record: {args.name!r} cannot be the name of a variable")
     path = args.output or Path(tempfile.mkdtemp(prefix="tracelab-")) / f"{args.name}.tracelab"
-    with record(
+    recording = record(
         path, events=args.events, hz=args.hz, pid=args.pid, comm=args.comm, ring_mib=args.ring_mib
-    ) as recording:
+    )
+    with recording:
         result = shell.run_cell(cell)
     session = recording.session
     shell.push({args.name: session})

@@ -24,8 +24,8 @@ def losses(tables: Tables) -> pd.DataFrame:
     found["kind"] = found["reason"].isin(LOST_REASONS).map({True: "lost", False: "left out"}).astype("str")
     kept = _kept(tables)
     lost = found[found["kind"] == "lost"].groupby("source")["count"].sum()
-    seen = found["source"].map(lambda s: kept[s] + int(lost.get(s, 0)) if s in kept else float("nan"))
-    found["share"] = (found["count"] / seen).where(found["kind"] == "lost")
+    seen = [kept[s] + int(lost.get(s, 0)) if s in kept else float("nan") for s in found["source"]]
+    found["share"] = (found["count"] / pd.Series(seen, dtype=float)).where(found["kind"] == "lost")
     found["first_s"] = (found["first_ns"] - tables.start_ns) / 1e9
     found["last_s"] = (found["last_ns"] - tables.start_ns) / 1e9
     found = found.sort_values(

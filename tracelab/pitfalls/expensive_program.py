@@ -25,7 +25,7 @@ def expensive_program(tables: Tables, *, cpu_share: float = 0.01, bad_cpu_share:
     program on the recorded machine. What a program costs beside its own run time is not in these numbers.
     """
     table = programs(tables)
-    if table["seconds"].isna().all():
+    if len(table) and table["seconds"].isna().all():
         return not_checked("there was only one reading of the programs", "record for two seconds or more")
     others = table[~table["own"].fillna(False).astype(bool)].reset_index(drop=True)
     dear = others[others["cpu_share"] > cpu_share]

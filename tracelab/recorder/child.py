@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from tracelab import errors
 from tracelab.errors import CannotRecord, TracelabError
@@ -71,7 +71,7 @@ class ChildRecording:
                 self._end()
         return self.path
 
-    def __enter__(self) -> ChildRecording:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

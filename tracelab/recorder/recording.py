@@ -282,7 +282,8 @@ def check_machine() -> None:
         raise NeedsRoot from error
     except OSError as error:
         raise CannotRecord(
-            f"this kernel loads no eBPF programs ({error.strerror}); it needs CONFIG_BPF_SYSCALL, and Linux 5.8 or later"
+            f"this kernel loads no eBPF programs ({error.strerror}); "
+            "recording needs CONFIG_BPF_SYSCALL, and Linux 5.8 or later"
         ) from error
     import_bcc()
 
