@@ -52,7 +52,9 @@ PROBES = {
 }
 
 
-def make_session(folder: Path, *, name: str = "s.tracelab", manifest: dict[str, Any] | None = None, **tables: str) -> Path:
+def make_session(
+    folder: Path, *, name: str = "s.tracelab", manifest: dict[str, Any] | None = None, **tables: str
+) -> Path:
     """A closed session of ten seconds in `folder`; a table that is only a line of names was recorded and is empty."""
     about = {"start_ns": START_NS, "end_ns": START_NS + 10 * SECOND, "probes": PROBES} | (manifest or {})
     writer = SessionWriter(folder / name, Manifest(**about))

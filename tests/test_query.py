@@ -62,12 +62,15 @@ class TestCounts:
 
     def test_bins_count_from_the_begin_of_the_selected_time(self, tmp_path: Path) -> None:
         tables = tables_of(tmp_path, events=EVENTS).narrowed(Selection(window_ns=(at(1.5), at(9.95))))
-        assert records(kernels.event_counts(tables, "probe", SECOND)) == [("syscalls", 0, 4), ("syscalls", 8, 1)]
+        assert records(kernels.event_counts(tables, "probe", SECOND)) == [
+            ("syscalls", 0, 4),
+            ("syscalls", 8, 1),
+        ]
         assert kernels.bin_count(tables, SECOND) == 9
 
     def test_a_selection_outside_of_the_recording_is_empty(self, tmp_path: Path) -> None:
         tables = tables_of(tmp_path, events=EVENTS).narrowed(Selection(window_ns=(at(20), at(30))))
-        assert tables.window_ns == (at(10) + 1, at(10) + 1)
+        assert tables.window_ns == (at(10), at(10))
         assert records(kernels.event_counts(tables, "pid", SECOND)) == []
 
     @pytest.mark.parametrize("by", kernels.GROUPS)
@@ -229,7 +232,9 @@ class TestLosses:
         0.1     0    syscalls  own           9
     """
 
-    def test_they_are_counted_by_time_and_those_told_after_the_end_are_in_the_last_bin(self, tmp_path: Path) -> None:
+    def test_they_are_counted_by_time_and_those_told_after_the_end_are_in_the_last_bin(
+        self, tmp_path: Path
+    ) -> None:
         found = kernels.loss_counts(tables_of(tmp_path, losses=self.TEXT), SECOND)
         assert records(found) == [
             ("syscalls", "ring full", 0, 7),
@@ -248,7 +253,8 @@ class TestLosses:
 
 class TestValues:
     def test_a_histogram_has_eight_buckets_per_doubling(self, tmp_path: Path) -> None:
-        text = "time_s pid value weight\n1 1 0 1\n1 1 1 1\n1 1 2 2\n1 1 1024 1\n1 1 1100 1\n1 1 1117 1\n1 1 - 1\n1 1 -5 1"
+        values = ("0 1", "1 1", "2 2", "1024 1", "1100 1", "1117 1", "- 1", "-5 1")
+        text = "\n".join(["time_s pid value weight", *(f"1 1 {v}" for v in values)])
         found = kernels.value_histogram(tables_of(tmp_path, events=text), "probe")
         assert records(found) == [
             ("syscalls", -1, 2, -5.0),
@@ -278,7 +284,9 @@ class TestValues:
         assert found[["probe", "event"]].to_numpy().tolist() == [["syscalls", "read"]]
         assert found.loc[0, ["q0.5", "q0.9"]].tolist() == pytest.approx(np.quantile(values, [0.5, 0.9]))
 
-    def test_exact_quantiles_of_sampled_events_count_each_value_as_often_as_it_stands_for(self, tmp_path: Path) -> None:
+    def test_exact_quantiles_of_sampled_events_count_each_value_as_often_as_it_stands_for(
+        self, tmp_path: Path
+    ) -> None:
         text = "time_s pid value weight\n1 1 10 1\n1 1 20 1\n1 1 30 8"
         found = kernels.value_quantiles(tables_of(tmp_path, events=text), "probe", (0.1, 0.2, 0.5))
         assert records(found) == [("syscalls", 10.0, 20.0, 30.0)]
@@ -329,7 +337,9 @@ class TestCounters:
 
     def test_a_counter_that_falls_belongs_to_a_new_bearer_of_the_number(self, tmp_path: Path) -> None:
         text = "time_s pid comm user_ns\n0 7 sh 50\n1 7 sh 80\n2 7 cc 5\n3 7 cc 9"
-        found = kernels.increments(tables_of(tmp_path, procs=text), "procs", "pid", ("user_ns",), about=("comm",))
+        found = kernels.increments(
+            tables_of(tmp_path, procs=text), "procs", "pid", ("user_ns",), about=("comm",)
+        )
         assert records(found[["pid", "user_ns", "comm"]]) == [(7, 39, "cc")]
 
     def test_one_reading_tells_no_growth(self, tmp_path: Path) -> None:
@@ -360,7 +370,9 @@ class TestSql:
         assert records(found.fillna({"s": -1})) == [("write", 1, -1), ("read", 6, -1)]
 
     def test_sums_beyond_64_bits_become_floats(self, tmp_path: Path) -> None:
-        found = select(tables_of(tmp_path, events=EVENTS), "select sum(time_ns::hugeint << 30) as s from events")
+        found = select(
+            tables_of(tmp_path, events=EVENTS), "select sum(time_ns::hugeint << 30) as s from events"
+        )
         assert found["s"].dtype == np.float64
 
     def test_tables_may_be_joined_with_themselves_and_each_other(self, tmp_path: Path) -> None:
@@ -411,7 +423,7 @@ class TestSql:
         assert len(secret) == 1
 
     def test_a_mistake_in_the_query_is_told_in_the_engines_words(self, tmp_path: Path) -> None:
-        with pytest.raises(UsageError, match='column "evnt" not found|"evnt"'):
+        with pytest.raises(UsageError, match=r"Binder Error.*evnt"):
             select(tables_of(tmp_path, events=EVENTS), "select evnt from events")
 
     def test_a_table_that_was_not_recorded_says_how_to_record_it(self, tmp_path: Path) -> None:

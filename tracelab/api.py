@@ -39,7 +39,9 @@ FOREVER_S = 1e9  #: a later end than this means no end
 class Session:
     """A recorded session, or the part of it that was selected."""
 
-    def __init__(self, store: Store, selection: Selection | None = None, whole: Session | None = None) -> None:
+    def __init__(
+        self, store: Store, selection: Selection | None = None, whole: Session | None = None
+    ) -> None:
         self._store = store
         self._selection = selection or Selection()
         self._whole = whole  # the session that this is a part of: they share an engine
@@ -48,7 +50,7 @@ class Session:
     def _tables(self) -> Tables:
         from tracelab.query.tables import Tables
 
-        return self._whole._tables.narrowed(self._selection) if self._whole else Tables(self._store)
+        return self._whole._tables.narrowed(self._selection) if self._whole else Tables(self._store, self._selection)
 
     @property
     def path(self) -> Path:
@@ -69,13 +71,13 @@ class Session:
     def window(self) -> tuple[float, float]:
         """The selected time: from and until, seconds since the recording began."""
         first, last = self._tables.window_ns
-        return (first - self.manifest.start_ns) / 1e9, max(first, last - 1) / 1e9 - self.manifest.start_ns / 1e9
+        return (first - self.manifest.start_ns) / 1e9, (last - self.manifest.start_ns) / 1e9
 
     @property
     def duration_s(self) -> float:
         """Length of the selected time, seconds."""
         first, last = self._tables.window_ns
-        return max(0, last - 1 - first) / 1e9
+        return (last - first) / 1e9
 
     @property
     def tables(self) -> list[str]:
@@ -227,7 +229,9 @@ class Session:
         """
         from tracelab.views.findings import FindingsView
 
-        return FindingsView(self.findings(**thresholds), title=f"Findings in {self.path.name}{self._of_what()}")
+        return FindingsView(
+            self.findings(**thresholds), title=f"Findings in {self.path.name}{self._of_what()}"
+        )
 
     def findings(self, **thresholds: dict[str, Any]) -> list[Finding]:
         """What `diagnose` shows, as objects: outcome, severity, evidence, action."""

@@ -30,7 +30,10 @@ STATS = """
 
 def test_a_program_costs_its_run_time_less_the_floor_of_measuring_it(tmp_path: Path) -> None:
     tables = tables_of(
-        tmp_path, bpf_progs=PROGRAMS, bpf_prog_stats=STATS, manifest={"calibration": {"bpf_stats_floor_ns": 100.0}}
+        tmp_path,
+        bpf_progs=PROGRAMS,
+        bpf_prog_stats=STATS,
+        manifest={"calibration": {"bpf_stats_floor_ns": 100.0}},
     )
     found = programs(tables).set_index("name")
     assert found.loc["on_sys"].to_dict() == {
@@ -56,8 +59,12 @@ def test_a_program_costs_its_run_time_less_the_floor_of_measuring_it(tmp_path: P
 
 
 @pytest.mark.parametrize("calibration", [{}, {"bpf_stats_floor_ns": "fast"}, {"bpf_stats_floor_ns": -5}])
-def test_without_a_floor_the_cost_contains_it_and_says_so(tmp_path: Path, calibration: dict[str, object]) -> None:
-    tables = tables_of(tmp_path, bpf_progs=PROGRAMS, bpf_prog_stats=STATS, manifest={"calibration": calibration})
+def test_without_a_floor_the_cost_contains_it_and_says_so(
+    tmp_path: Path, calibration: dict[str, object]
+) -> None:
+    tables = tables_of(
+        tmp_path, bpf_progs=PROGRAMS, bpf_prog_stats=STATS, manifest={"calibration": calibration}
+    )
     found = programs(tables)
     assert found["net_ns_per_run"].isna().all()
     assert found["cpu_share"][0] == pytest.approx(2_000_000 / 2e9)
@@ -71,7 +78,7 @@ def test_one_reading_tells_no_cost(tmp_path: Path) -> None:
 
 
 def test_programs_without_statistics_are_missing_not_free(tmp_path: Path) -> None:
-    with pytest.raises(MissingTable, match="record as root on Linux 5.8 or later"):
+    with pytest.raises(MissingTable, match=r"record as root on Linux 5\.8 or later"):
         programs(tables_of(tmp_path, bpf_progs=PROGRAMS))
 
 

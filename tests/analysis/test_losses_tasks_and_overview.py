@@ -59,7 +59,9 @@ def test_a_thread_is_listed_with_every_name_it_had(tmp_path: Path) -> None:
     ]
     assert found["from_s"].fillna(-1).tolist() == [-1, 1, 2, 4]
     assert found["until_s"].fillna(math.inf).tolist() == [math.inf, 2, 3, math.inf]
-    late = tables_of(tmp_path / "b", tasks=text).narrowed(Selection(window_ns=(START_NS + 3 * SECOND, START_NS + 9 * SECOND)))
+    late = tables_of(tmp_path / "b", tasks=text).narrowed(
+        Selection(window_ns=(START_NS + 3 * SECOND, START_NS + 9 * SECOND))
+    )
     assert tasks(late)["tid"].tolist() == [7, 9]
 
 
@@ -91,6 +93,8 @@ def test_an_overview_of_a_hostile_manifest_is_dull(tmp_path: Path) -> None:
 
 def test_the_beginning_is_told_on_the_clock_of_the_wall(tmp_path: Path) -> None:
     clock = {"monotonic_ns": START_NS - SECOND, "realtime_ns": 1_700_000_000 * SECOND}
-    tables = tables_of(tmp_path, events=EVENTS, manifest={"clock": clock, "host": {"cpus": 2, "mem_total_bytes": 2**34}})
+    tables = tables_of(
+        tmp_path, events=EVENTS, manifest={"clock": clock, "host": {"cpus": 2, "mem_total_bytes": 2**34}}
+    )
     found = overview(tables)
     assert (found["started"], found["host"]) == ("2023-11-14 22:13:21 UTC", "2 CPUs, 16 GiB")

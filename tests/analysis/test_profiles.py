@@ -92,7 +92,12 @@ def test_a_session_whose_stacks_all_got_lost_still_has_its_weight(tmp_path: Path
 
 
 def test_the_notes_say_what_was_lost(tmp_path: Path) -> None:
-    losses = "time_s source reason count\n1 oncpu 'ring full' 1200\n1 syscalls 'ring full' 5\n1 side-band 'side-band full' 3"
+    losses = """
+        time_s  source     reason            count
+        1       oncpu      'ring full'       1200
+        1       syscalls   'ring full'       5
+        1       side-band  'side-band full'  3
+    """
     assert profile(tables_of(tmp_path, **ALL, losses=losses)).notes == (
         "1,200 samples lost (ring full)",
         "mappings of processes were lost, so that some frames may have wrong names or none",

@@ -76,13 +76,20 @@ def test_a_loss_is_spread_over_the_time_since_the_reading_before(tmp_path: Path)
 
 @pytest.mark.parametrize("bin_s", [0.01, 0.1, 0.7, 50])
 def test_no_loss_is_lost_by_binning(tmp_path: Path, bin_s: float) -> None:
-    losses = "time_s source reason count\n0.001 syscalls 'ring full' 5\n2 syscalls 'writer behind' 7\n4.2 syscalls 'ring full' 11"
+    losses = """
+        time_s  reason           count
+        0.001   'ring full'      5
+        2       'writer behind'  7
+        4.2     'ring full'      11
+    """
     tables = tables_of(tmp_path, events=EVENTS, losses=losses, manifest=SHORT)
     assert (lost_over_time(tables, bin_s)["lost_per_s"] * bin_s).sum() == pytest.approx(23)
 
 
 @pytest.mark.parametrize("seconds", [0.001, 0.9, 4.531528821, 10, 3600, 86400.5])
-def test_default_bins_divide_the_time_into_equal_parts_that_a_plot_can_show(tmp_path: Path, seconds: float) -> None:
+def test_default_bins_divide_the_time_into_equal_parts_that_a_plot_can_show(
+    tmp_path: Path, seconds: float
+) -> None:
     end_ns = START_NS + round(seconds * SECOND)
     tables = tables_of(tmp_path, events="time_s pid", manifest={"end_ns": end_ns})
     length = bin_length_ns(tables)

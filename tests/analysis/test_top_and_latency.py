@@ -101,7 +101,9 @@ def test_percentiles_are_within_9_percent_of_the_exact_ones(tmp_path: Path, by: 
 
 
 def test_histograms_of_two_hosts_add_up(tmp_path: Path) -> None:
-    one = pd.DataFrame({"event": ["read"] * 2, "bucket": [8, 80], "count": [9, 1], "value_sum": [18.0, 1030.0]})
+    one = pd.DataFrame(
+        {"event": ["read"] * 2, "bucket": [8, 80], "count": [9, 1], "value_sum": [18.0, 1030.0]}
+    )
     two = pd.DataFrame({"event": ["read"], "bucket": [80], "count": [10], "value_sum": [10300.0]})
     found = quantiles_of(pd.concat([one, two]), ["event"], (0.4, 0.5))
     assert found.to_numpy().tolist() == [["read", 2.0, 1030.0]]

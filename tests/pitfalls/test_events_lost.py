@@ -23,8 +23,12 @@ EVENTS = "time_s pid weight\n1 7 9000"
         (1000, "bad", "10 % of syscalls"),
     ],
 )
-def test_any_loss_is_found_and_is_as_bad_as_its_share(tmp_path: Path, lost: int, severity: str, actual: str) -> None:
-    found = check(tmp_path, events=EVENTS, losses=f"time_s source reason count\n2.5 syscalls 'ring full' {lost}")
+def test_any_loss_is_found_and_is_as_bad_as_its_share(
+    tmp_path: Path, lost: int, severity: str, actual: str
+) -> None:
+    found = check(
+        tmp_path, events=EVENTS, losses=f"time_s source reason count\n2.5 syscalls 'ring full' {lost}"
+    )
     assert (found.outcome, found.severity, found.actual) == ("found", severity, actual)
     assert found.title == f"{lost:,} rows were lost"
     assert found.expected == "at most 0.1 % of a source's rows"
@@ -34,12 +38,16 @@ def test_any_loss_is_found_and_is_as_bad_as_its_share(tmp_path: Path, lost: int,
 
 
 def test_where_the_kept_are_unknown_a_loss_is_a_number_of_rows(tmp_path: Path) -> None:
-    found = check(tmp_path, events=EVENTS, losses="time_s source reason count\n1 side-band 'side-band full' 3")
+    found = check(
+        tmp_path, events=EVENTS, losses="time_s source reason count\n1 side-band 'side-band full' 3"
+    )
     assert (found.outcome, found.severity, found.actual) == ("found", "warning", "3 rows")
 
 
 def test_what_was_left_out_on_purpose_is_no_loss(tmp_path: Path) -> None:
-    found = check(tmp_path, events=EVENTS, losses="time_s source reason count\n1 syscalls own 5000\n1 oncpu idle 3")
+    found = check(
+        tmp_path, events=EVENTS, losses="time_s source reason count\n1 syscalls own 5000\n1 oncpu idle 3"
+    )
     assert (found.outcome, found.severity, found.actual) == ("clear", None, "0 % of a source's rows")
 
 

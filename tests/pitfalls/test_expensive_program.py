@@ -15,7 +15,9 @@ PROGRAMS = """
 """
 
 
-def check(folder: Path, on_sys: int, mine: int = 0, floor: float | None = 100.0, **thresholds: float) -> Finding:
+def check(
+    folder: Path, on_sys: int, mine: int = 0, floor: float | None = 100.0, **thresholds: float
+) -> Finding:
     stats = f"""
         time_s  prog_id  run_cnt  run_time_ns
         0       1        0        0

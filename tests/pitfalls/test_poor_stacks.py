@@ -19,7 +19,11 @@ TASKS = "time_s tid comm\n0 7 java\n0 8 sh"
 
 def check(folder: Path, *, whole: int = 0, cut: int = 0, unnamed: int = 0, **thresholds: float) -> Finding:
     """`whole` good samples, `cut` ones that are cut off, and `unnamed` with a leaf that has no name."""
-    lines = ["1 8 1 10 complete"] * whole + ["1 7 1 10 'stack copy too short'"] * cut + ["1 8 2 10 complete"] * unnamed
+    lines = (
+        ["1 8 1 10 complete"] * whole
+        + ["1 7 1 10 'stack copy too short'"] * cut
+        + ["1 8 2 10 complete"] * unnamed
+    )
     samples = "\n".join(["time_s pid stack_id weight unwound", *lines])
     tables = tables_of(folder, samples=samples, stacks=STACKS, frames=FRAMES, tasks=TASKS)
     return all_pitfalls()["poor_stacks"].run(tables, **thresholds)
@@ -36,7 +40,9 @@ def test_stacks_that_are_cut_off_are_found_with_whose_they_are_and_why(
 
 
 @pytest.mark.parametrize(("warn_factor", "severity"), [(3, "info"), (1.5, "warning")])
-def test_frames_without_names_are_found_with_their_module(tmp_path: Path, warn_factor: float, severity: str) -> None:
+def test_frames_without_names_are_found_with_their_module(
+    tmp_path: Path, warn_factor: float, severity: str
+) -> None:
     found = check(tmp_path, whole=20, unnamed=80, warn_factor=warn_factor)
     assert (found.outcome, found.severity, found.title) == ("found", severity, "Frames have no names")
     assert found.actual == "40 % of the frames without a name"

@@ -92,7 +92,9 @@ def test_a_pitfall_cannot_need_a_table_that_there_is_not() -> None:
 
 
 def test_a_quantity_is_told_with_its_unit() -> None:
-    assert [str(q) for q in (Quantity(0.5, "of one CPU"), Quantity(12_345.6, "ns"), Quantity(0.00012, "s"))] == [
+    assert [
+        str(q) for q in (Quantity(0.5, "of one CPU"), Quantity(12_345.6, "ns"), Quantity(0.00012, "s"))
+    ] == [
         "50 % of one CPU",
         "12,346 ns",
         "0.00012 s",

@@ -41,13 +41,18 @@ def edited(path: Path, **changes: object) -> Path:
 def test_a_closed_session_gives_its_rows(tmp_path: Path) -> None:
     store = Store.open(make_session(tmp_path, events=EVENTS))
     assert not store.live
-    assert rows(store, "events", "pid", "event", "value", "ret") == [(7, "read", 100, None), (8, "write", 200, None)]
+    assert rows(store, "events", "pid", "event", "value", "ret") == [
+        (7, "read", 100, None),
+        (8, "write", 200, None),
+    ]
     assert store.rows("events") == 2
     assert store.end_ns - START_NS == 10_000_000_000
 
 
 def test_a_folder_that_is_not_there_is_told_so(tmp_path: Path) -> None:
-    with pytest.raises(NotASession, match=r"none does not exist; give the folder that `tracelab record -o` wrote"):
+    with pytest.raises(
+        NotASession, match=r"none does not exist; give the folder that `tracelab record -o` wrote"
+    ):
         Store.open(tmp_path / "none")
 
 
@@ -58,16 +63,21 @@ def test_a_file_is_no_session(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_something_else_is_no_session(tmp_path: Path) -> None:
-    with pytest.raises(NotASession, match=r"holds no manifest.json, so it is not a tracelab session; give the folder"):
+    with pytest.raises(
+        NotASession, match=r"holds no manifest.json, so it is not a tracelab session; give the folder"
+    ):
         Store.open(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("manifest", "message"),
     [
-        ('{"format": "other"}', "expected \"format\": \"tracelab-session\", found 'other'; restore"),
+        ('{"format": "other"}', 'expected "format": "tracelab-session", found \'other\'; restore'),
         ("[1]", "found 'list'; restore the file from a copy"),
-        ('{"format"', "manifest.json is damaged: expected JSON, found .*; restore the file from a copy, or record again"),
+        (
+            '{"format"',
+            "manifest.json is damaged: expected JSON, found .*; restore the file from a copy, or record again",
+        ),
         ("[" * 100_000, "is damaged: expected JSON"),
         (
             json.dumps({"format": "tracelab-session", "schema_version": SCHEMA_VERSION + 1}),
@@ -78,7 +88,9 @@ def test_a_folder_of_something_else_is_no_session(tmp_path: Path) -> None:
             "field 'probes' should be dict, found int",
         ),
         (
-            json.dumps({"format": "tracelab-session", "schema_version": 1, "state": "complete", "start_ns": 10**30}),
+            json.dumps(
+                {"format": "tracelab-session", "schema_version": 1, "state": "complete", "start_ns": 10**30}
+            ),
             "start_ns should be a time in ns, found 1000000",
         ),
     ],
@@ -92,7 +104,9 @@ def test_a_foreign_damaged_or_newer_manifest_says_what_was_found_and_what_to_do(
     assert str(tmp_path / "manifest.json") in str(caught.value)
 
 
-def test_a_damaged_part_does_not_keep_a_session_from_opening_and_is_named_when_it_is_read(tmp_path: Path) -> None:
+def test_a_damaged_part_does_not_keep_a_session_from_opening_and_is_named_when_it_is_read(
+    tmp_path: Path,
+) -> None:
     path = make_session(tmp_path, events=EVENTS, marks="time_s text\n1 here")
     part = path / "events/part-000001.parquet"
     part.write_bytes(b"PAR1 is not enough")
@@ -127,7 +141,9 @@ def test_a_part_with_columns_of_another_kind_is_an_error_not_a_crash(tmp_path: P
 def test_a_table_that_was_not_recorded_says_how_to_record_it(tmp_path: Path) -> None:
     store = Store.open(make_session(tmp_path, events=EVENTS))
     assert not store.has("samples")
-    with pytest.raises(MissingTable, match="table 'samples' was not recorded in this session; record with --events oncpu"):
+    with pytest.raises(
+        MissingTable, match="table 'samples' was not recorded in this session; record with --events oncpu"
+    ):
         store.parts("samples")
 
 
@@ -205,7 +221,9 @@ def test_a_pipe_is_refused_rather_than_waited_for(tmp_path: Path) -> None:
 
 def test_no_path_of_the_manifest_is_followed(tmp_path: Path) -> None:
     other = make_session(tmp_path, name="other", events=EVENTS)
-    path = edited(make_session(tmp_path, marks="time_s text\n1 x"), tables={f"../{other.name}/events": {"rows": 2}})
+    path = edited(
+        make_session(tmp_path, marks="time_s text\n1 x"), tables={f"../{other.name}/events": {"rows": 2}}
+    )
     assert not Store.open(path).has("events")
 
 
@@ -260,7 +278,9 @@ class TestALiveSession:
         assert sorted(p.name for p in writer.path.rglob("*")) == before
         writer.close()
 
-    def test_may_close_a_part_at_the_moment_it_is_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_may_close_a_part_at_the_moment_it_is_read(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         from tracelab.session import rows as rows_module
         from tracelab.session.parts import publish, read_stream
 
@@ -283,6 +303,8 @@ class TestALiveSession:
         with pa.OSFile(str(writer.path / "events/part-000001.arrows"), "wb") as sink:
             with pa.ipc.new_stream(sink, other.schema) as stream:
                 stream.write_batch(other)
-        with pytest.raises(NotASession, match=r"part-000001.arrows: expected the columns of table events, found time_ns"):
+        with pytest.raises(
+            NotASession, match=r"part-000001.arrows: expected the columns of table events, found time_ns"
+        ):
             Store.open(writer.path).parts("events")
         writer.close()

@@ -25,7 +25,11 @@ from tracelab.session.writer import SessionWriter
 
 ROOT = Path(__file__).parents[2]
 APPENDS = Path(__file__).parents[1] / "workloads/appends.py"
-GONE = {"pid": 2**30, "start_ticks": 1, "boot_id": Path("/proc/sys/kernel/random/boot_id").read_text().strip()}
+GONE = {
+    "pid": 2**30,
+    "start_ticks": 1,
+    "boot_id": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+}
 
 
 def times(store: Store, table: str = "events") -> list[int]:
@@ -92,7 +96,9 @@ def test_a_recovered_session_says_so_and_opens_as_any_other(tmp_path: Path) -> N
 def test_a_recorder_that_is_dead_but_not_buried_is_dead(tmp_path: Path) -> None:
     path = tmp_path / "s"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen([sys.executable, str(APPENDS), str(path)], stdout=subprocess.PIPE, env=environment) as process:
+    with subprocess.Popen(
+        [sys.executable, str(APPENDS), str(path)], stdout=subprocess.PIPE, env=environment
+    ) as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.kill()
@@ -138,7 +144,9 @@ def test_half_written_files_are_removed(tmp_path: Path) -> None:
     ]
 
 
-def test_where_nothing_can_be_written_streams_are_read_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nothing_can_be_written_streams_are_read_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = died(tmp_path, TWO, ONE)
 
     def refused(*_: object) -> None:

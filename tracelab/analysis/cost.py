@@ -11,7 +11,15 @@ from tracelab.query import kernels
 from tracelab.query.tables import Tables
 
 #: Types of programs that observe; others route packets or grant access, as systemd's do.
-TRACING_TYPES = ("kprobe", "tracepoint", "perf_event", "raw_tracepoint", "raw_tracepoint_writable", "tracing", "lsm")
+TRACING_TYPES = (
+    "kprobe",
+    "tracepoint",
+    "perf_event",
+    "raw_tracepoint",
+    "raw_tracepoint_writable",
+    "tracing",
+    "lsm",
+)
 COUNTERS = ("run_cnt", "run_time_ns", "misses")
 
 
@@ -39,7 +47,11 @@ def programs(tables: Tables) -> pd.DataFrame:
     table["net_ns_per_run"] = (table["ns_per_run"] - table["floor_ns"]).clip(lower=0)
     net = table["ns_per_run"] if floor is None else table["net_ns_per_run"]
     table["cpu_share"] = (net * runs / 1e9 / seconds).where(runs.notna() | seconds.isna(), 0.0)
-    table["runs"], table["runs_per_s"], table["seconds"] = grown["run_cnt"], grown["run_cnt"] / seconds, seconds
+    table["runs"], table["runs_per_s"], table["seconds"] = (
+        grown["run_cnt"],
+        grown["run_cnt"] / seconds,
+        seconds,
+    )
     table = table.sort_values(["cpu_share", "runs", "prog_id"], ascending=[False, False, True])
     table = documented(
         table,

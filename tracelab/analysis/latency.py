@@ -37,7 +37,9 @@ def latency(tables: Tables, by: str = "event", *, exact: bool = False) -> pd.Dat
         percentiles.columns = pd.Index([*keys, *map(_name, QUANTILES)])
     else:
         percentiles = quantiles_of(kernels.value_histogram(tables, by), keys, QUANTILES)
-    found = found.merge(percentiles, on=keys, how="left").rename(columns={"value_max": "max", "value_sum": "total"})
+    found = found.merge(percentiles, on=keys, how="left").rename(
+        columns={"value_max": "max", "value_sum": "total"}
+    )
     found = found.sort_values(["total", *keys], ascending=[False] + [True] * len(keys), ignore_index=True)
     return documented(
         found,

@@ -27,13 +27,15 @@ def overview(tables: Tables) -> dict[str, Any]:
         "state": manifest.state,
         "host": _host(manifest.host),
         "started": _wall_time(manifest.clock, first),
-        "duration_s": max(0, last - 1 - first) / 1e9,
+        "duration_s": (last - first) / 1e9,
         "events": kernels.event_count(tables) if has_events else None,
         "samples": kernels.sample_count(tables) if tables.has("samples") else None,
         "lost": None if losses is None else int(losses.reindex(LOST_REASONS).sum()),
         "own": None if losses is None else int(losses.get("own", 0)),
         "size_bytes": store.size_bytes(),
-        "top_events": top(tables, "event", n=8)[["event", "events", "share", "events_per_s"]] if has_events else None,
+        "top_events": top(tables, "event", n=8)[["event", "events", "share", "events_per_s"]]
+        if has_events
+        else None,
         "not_recorded": _not_recorded(tables),
         "notes": tuple(str(note) for note in manifest.notes),
     }

@@ -36,7 +36,9 @@ def profile(tables: Tables, kind: str = "on-CPU", by: str | None = None) -> Prof
     weights = kernels.stack_weights(tables, kind, by)
     units = list(weights["unit"].unique())
     if len(units) > 1:
-        raise UsageError(f"samples of kind {kind!r} have several units, {', '.join(units)}: they cannot be added up")
+        raise UsageError(
+            f"samples of kind {kind!r} have several units, {', '.join(units)}: they cannot be added up"
+        )
     stacks = _Stacks.of(tables, weights["stack_id"].to_numpy())
     roots: list[Frame] = []
     root_of: Ints | None = None

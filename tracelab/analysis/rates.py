@@ -81,7 +81,7 @@ def bin_length_ns(tables: Tables, bin_s: float | None = None) -> int:
             raise UsageError(f"bin_s={bin_s!r}: the length of a bin is a positive number of seconds")
         return round(bin_s * 1e9)
     first, last = tables.window_ns
-    length = max(1, last - 1 - first)
+    length = max(1, last - first)
     wanted = length / BINS
     power: float = 10.0 ** math.floor(math.log10(wanted))
     nice = min(step * power for step in (1, 2, 5, 10) if step * power >= wanted * (1 - 1e-9))

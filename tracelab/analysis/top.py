@@ -24,7 +24,7 @@ def top(tables: Tables, by: str = "event", n: int | None = 20) -> pd.DataFrame:
     known = found["known"].where(found["known"] > 0)
     found["events"] = found["count"]
     found["share"] = found["count"] / max(1, int(found["count"].sum()))
-    found["events_per_s"] = found["count"] / max(1e-9, (last - 1 - first) / 1e9)
+    found["events_per_s"] = found["count"] / max(1e-9, (last - first) / 1e9)
     found["value_sum"] = found["value_sum"].where(found["known"] > 0, np.nan)
     found["value_mean"] = found["value_sum"] / known
     found["unit"] = found["probe"].map(tables.unit).astype("str")

@@ -100,7 +100,9 @@ class Pitfall:
     def run(self, tables: Tables, **thresholds: Any) -> Finding:
         """Look for it in the selected part of a session; raises UsageError for a threshold that it does not have."""
         if unknown := thresholds.keys() - self.thresholds.keys():
-            raise UsageError(f"{self.id} has no threshold {min(unknown)}; it has {', '.join(self.thresholds)}")
+            raise UsageError(
+                f"{self.id} has no threshold {min(unknown)}; it has {', '.join(self.thresholds)}"
+            )
         try:
             for table in self.needs:
                 if not tables.has(table):

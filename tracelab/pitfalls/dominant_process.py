@@ -29,7 +29,10 @@ def dominant_process(
     if rows.empty:
         return Finding("clear", measured=Quantity(0.0, "of all events"), limit=limit)
     by_pid = rows.groupby("pid").agg(
-        comm=("comm", "first"), events=("events", "sum"), share=("share", "sum"), events_per_s=("events_per_s", "sum")
+        comm=("comm", "first"),
+        events=("events", "sum"),
+        share=("share", "sum"),
+        events_per_s=("events_per_s", "sum"),
     )
     by_pid = by_pid.sort_values("events", ascending=False, kind="stable")
     pid, first = int(by_pid.index[0]), by_pid.iloc[0]

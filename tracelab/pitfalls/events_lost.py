@@ -36,7 +36,11 @@ def events_lost(tables: Tables, *, share: float = 0.001, bad_share: float = 0.05
         return Finding("clear", measured=Quantity(0.0, "of a source's rows"), limit=limit, evidence=found)
     worst = lost.sort_values(["share", "count"], ascending=False, na_position="last").iloc[0]
     known = bool(worst["share"] == worst["share"])
-    actual = Quantity(float(worst["share"]), f"of {worst['source']}") if known else Quantity(worst["count"], "rows")
+    actual = (
+        Quantity(float(worst["share"]), f"of {worst['source']}")
+        if known
+        else Quantity(worst["count"], "rows")
+    )
     severity: Severity = "warning" if not known or worst["share"] > share else "info"
     if known and worst["share"] >= bad_share:
         severity = "bad"

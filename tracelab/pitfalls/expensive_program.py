@@ -33,10 +33,14 @@ def expensive_program(tables: Tables, *, cpu_share: float = 0.01, bad_cpu_share:
     worst = float(others["cpu_share"].max()) if len(others) else 0.0
     shown = ["name", "owner", "attach", "runs_per_s", "net_ns_per_run", "cpu_share", "misses", "prog_id"]
     if dear.empty:
-        return Finding("clear", measured=Quantity(worst, "of one CPU"), limit=limit, evidence=others[shown].head(5))
+        return Finding(
+            "clear", measured=Quantity(worst, "of one CPU"), limit=limit, evidence=others[shown].head(5)
+        )
     first = dear.iloc[0]
     cost = first["ns_per_run"] if floor_ns(tables) is None else first["net_ns_per_run"]
-    kept = "with the floor of the measurement, which was not calibrated" if floor_ns(tables) is None else "net"
+    kept = (
+        "with the floor of the measurement, which was not calibrated" if floor_ns(tables) is None else "net"
+    )
     return Finding(
         "found",
         severity="bad" if worst >= bad_cpu_share else "warning",

@@ -87,7 +87,9 @@ def _unnamed_modules(stacks: Profile) -> pd.DataFrame:
     """Weight of the frames without a name by module, heaviest first."""
     weight = np.repeat(stacks.weights, np.diff(stacks.offsets))
     by_frame = np.bincount(stacks.stack_frames, weights=weight, minlength=len(stacks.frames))
-    rows = [(f.module or f.domain, w) for f, w in zip(stacks.frames, by_frame, strict=True) if not f.symbolised]
+    rows = [
+        (f.module or f.domain, w) for f, w in zip(stacks.frames, by_frame, strict=True) if not f.symbolised
+    ]
     table = pd.DataFrame(rows, columns=["subject", "weight"]).astype({"subject": "str", "weight": float})
     return _shares(table.assign(problem="frames without a name"), float(weight.sum()))
 

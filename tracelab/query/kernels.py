@@ -42,7 +42,7 @@ _WEIGHT = nw.col("weight").fill_null(1)
 def bin_count(tables: Tables, bin_ns: int) -> int:
     """Number of bins that the window has; the last one may be cut short. At least one."""
     first, last = tables.window_ns
-    return max(1, -(-(last - 1 - first) // bin_ns))
+    return max(1, -(-(last - first) // bin_ns))
 
 
 def event_counts(tables: Tables, by: str, bin_ns: int) -> pd.DataFrame:
@@ -51,8 +51,7 @@ def event_counts(tables: Tables, by: str, bin_ns: int) -> pd.DataFrame:
     What happened at the very end of the recording belongs to the last bin.
     """
     rows, group = _grouped(tables, "events", by)
-    first, last = tables.window_ns
-    rows = rows.filter(nw.col("time_ns") >= first, nw.col("time_ns") < last)
+    rows = rows.filter(nw.col("time_ns") >= tables.start_ns, nw.col("time_ns") <= tables.store.end_ns)
     rows = _binned(tables, rows, bin_ns)
     counted = rows.group_by(*group, "bin").agg(count=_WEIGHT.sum())
     columns = {**_types(group), "bin": nw.Int64, "count": nw.Int64}
@@ -77,7 +76,11 @@ def loss_totals(tables: Tables) -> pd.DataFrame:
     counted = rows.group_by("source", "reason").agg(
         count=nw.col("count").sum(), first_ns=nw.col("time_ns").min(), last_ns=nw.col("time_ns").max()
     )
-    columns = {"source": nw.String, "reason": nw.String, **dict.fromkeys(("count", "first_ns", "last_ns"), nw.Int64)}
+    columns = {
+        "source": nw.String,
+        "reason": nw.String,
+        **dict.fromkeys(("count", "first_ns", "last_ns"), nw.Int64),
+    }
     return finalise(tables, counted, columns, sort=("source", "reason"))
 
 
@@ -111,7 +114,9 @@ def value_histogram(tables: Tables, by: str) -> pd.DataFrame:
     rows, group = _grouped(tables, "events", by)
     keys = tuple(dict.fromkeys(("probe", *group)))
     positive = nw.when(nw.col("value") > 0).then(nw.col("value")).otherwise(1)
-    exponent = (positive.log(2) * BUCKETS_PER_DOUBLING + 1e-9).floor().cast(nw.Int64)  # log2 of 8 may be 2.999...
+    exponent = (
+        (positive.log(2) * BUCKETS_PER_DOUBLING + 1e-9).floor().cast(nw.Int64)
+    )  # log2 of 8 may be 2.999...
     bucket = nw.when(nw.col("value") > 0).then(exponent).otherwise(NOT_POSITIVE)
     rows = rows.filter(~nw.col("value").is_null()).with_columns(bucket=bucket)
     counted = rows.group_by(*keys, "bucket").agg(
@@ -134,7 +139,8 @@ def value_quantiles(tables: Tables, by: str, quantiles: Sequence[float]) -> pd.D
     weights = tables.collect(rows.select(heaviest=_WEIGHT.max()))
     if (weights["heaviest"][0].as_py() or 1) == 1:
         found = {
-            n: nw.col("value").quantile(q, interpolation="linear") for n, q in zip(names, quantiles, strict=True)
+            n: nw.col("value").quantile(q, interpolation="linear")
+            for n, q in zip(names, quantiles, strict=True)
         }
     else:
         rows = rows.with_columns(weight=_WEIGHT).with_columns(
@@ -166,7 +172,9 @@ def stack_weights(tables: Tables, kind: str, by: str | None = None) -> pd.DataFr
 
 def event_count(tables: Tables) -> int:
     """Number of selected events, weights included."""
-    return int(tables.collect(tables.frame("events").select(n=_WEIGHT.sum().cast(nw.Int64)))["n"][0].as_py() or 0)
+    return int(
+        tables.collect(tables.frame("events").select(n=_WEIGHT.sum().cast(nw.Int64)))["n"][0].as_py() or 0
+    )
 
 
 def sample_count(tables: Tables) -> int:
@@ -209,7 +217,7 @@ def task_spans(tables: Tables) -> pd.DataFrame:
         until_ns=nw.col("time_ns").shift(-1).over("tid", order_by=order).fill_null(FOREVER_NS)
     )
     first, last = tables.window_ns
-    rows = rows.filter(nw.col("change") != "exit", nw.col("until_ns") > first, nw.col("time_ns") < last)
+    rows = rows.filter(nw.col("change") != "exit", nw.col("until_ns") > first, nw.col("time_ns") <= last)
     columns = {**_types(names), "until_ns": nw.Int64}
     return finalise(tables, rows, columns, sort=("time_ns", "tid"))
 

@@ -56,7 +56,9 @@ def view(tables: Tables, connection: duckdb.DuckDBPyConnection, parts: Parts) ->
 def _only_select(connection: duckdb.DuckDBPyConnection, query: str) -> duckdb.DuckDBPyRelation:
     statements = connection.extract_statements(query)
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-        raise UsageError("s.sql() runs one SELECT; anything else could change, or reach, what is not the session")
+        raise UsageError(
+            "s.sql() runs one SELECT; anything else could change, or reach, what is not the session"
+        )
     return connection.sql(query)
 
 

@@ -38,7 +38,9 @@ class Tables:
     raises MissingTable when it was not recorded.
     """
 
-    def __init__(self, store: Store, selection: Selection | None = None, engine: Engine | None = None) -> None:
+    def __init__(
+        self, store: Store, selection: Selection | None = None, engine: Engine | None = None
+    ) -> None:
         self.store = store
         self.selection = selection or Selection()
         self.engine = engine or Engine()
@@ -62,22 +64,18 @@ class Tables:
 
     @property
     def window_ns(self) -> Window:
-        """The selected part of the recorded time, half open; CLOCK_MONOTONIC."""
-        start, end = self.start_ns, self.store.end_ns + 1
+        """The selected part of the recorded time; CLOCK_MONOTONIC. The very end of the recording is in it."""
+        start, end = self.start_ns, self.store.end_ns
         first, last = self.selection.window_ns or (start, end)
         first = min(max(first, start), end)
         return first, min(max(last, first), end)
-
-    @property
-    def whole_time(self) -> bool:
-        """Whether the selection leaves no recorded time out."""
-        return self.window_ns == (self.start_ns, self.store.end_ns + 1)
 
     def whole(self, table: str) -> Frame:
         """All rows of a table, whatever is selected; raises MissingTable, and NotASession for a damaged part."""
         parts = self.store.parts(table)
         try:
-            return nw.from_native(self.engine.relation(parts))
+            with self.engine.lock:
+                return nw.from_native(self.engine.relation(parts))
         except duckdb.Error as error:
             raise self.damage(error) from error
 
@@ -173,7 +171,12 @@ def relation(connection: duckdb.DuckDBPyConnection, parts: Parts) -> duckdb.Duck
 
 
 def finalise(
-    tables: Tables, rows: Frame, columns: Mapping[str, Any], *, sort: tuple[str, ...], descending: bool = False
+    tables: Tables,
+    rows: Frame,
+    columns: Mapping[str, Any],
+    *,
+    sort: tuple[str, ...],
+    descending: bool = False,
 ) -> pd.DataFrame:
     """The one way out of the engine: cast, fill, sort, and convert to pandas.
 

@@ -43,7 +43,7 @@ def demangle(symbol: str) -> str:
     if full is None:
         return symbol
     plain = _RUST_HASH.sub("", full)
-    return _rust_legacy(plain) if plain != full else function_name(full)
+    return (_rust_legacy(plain) if plain != full else function_name(full)) or symbol
 
 
 def function_name(full: str) -> str:

@@ -14,6 +14,7 @@ from tracelab.profile import Frame
 KERNEL, BPF = "[kernel]", "[bpf]"
 MAX_FUNCTION_BYTES = 1 << 20  #: what is further behind a symbol is not part of it
 MAX_BPF_SYMBOLS = 1 << 16
+ASSUMED_BPF_BYTES = 1 << 16  #: of a program that was loaded before, when no symbol follows it closer than that
 _CODE = np.frombuffer(b"tTwW", np.uint8)
 _ADDRESS, _KIND, _NAME = 0, 17, 19  #: where they stand in a line of /proc/kallsyms
 _HEX = np.full(256, 255, np.uint8)
@@ -111,8 +112,8 @@ class KernelSymbols:
             start = self._text.rfind(b"\n", 0, at) + 1
             address, name = int(self._text[start : start + 16], 16), self._text[start + _NAME : at].decode()
             i = int(np.searchsorted(self._start, np.uint64(address), "right"))
-            after = int(self._start[i]) if i < len(self._start) else address + MAX_FUNCTION_BYTES
-            self.bpf_symbol(0, address, min(after - address, MAX_FUNCTION_BYTES), name)
+            gap = int(self._start[i]) - address if i < len(self._start) else ASSUMED_BPF_BYTES
+            self.bpf_symbol(0, address, min(gap, ASSUMED_BPF_BYTES), name)
             at = self._text.find(b"\t[bpf]", at + 1)
 
 

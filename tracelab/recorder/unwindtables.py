@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import numpy.typing as npt
 
 from tracelab.recorder import callframes as cf
 from tracelab.recorder.cfi import empty_table, unwind_table
 from tracelab.recorder.diskcache import DiskCache
+from tracelab.recorder.elf import FORGED
 from tracelab.recorder.images import Image, Images
 from tracelab.recorder.maps import U64, Ints, View
 
@@ -26,7 +29,9 @@ class UnwindTables:
     def __init__(self, images: Images, cache: DiskCache | None = None) -> None:
         self._images = images
         self._cache = cache or DiskCache.of_user("unwind")
-        self.skipped: set[str] | None = None  #: once it is a set, no table is read any more, and these were not
+        self.skipped: set[str] | None = (
+            None  #: once it is a set, no table is read any more, and these were not
+        )
         self._slot_of: dict[int, int] = {}
         self._functions: dict[int, npt.NDArray[np.uint32]] = {}  #: by number of image
         self._keys: U64 = np.zeros(
@@ -73,8 +78,10 @@ class UnwindTables:
         return rule
 
     def _load(self, image: Image, slot: int) -> None:
-        source = self._images.source(image)
-        table = unwind_table(image.elf, self._cache) if image.elf and source else empty_table()
+        table = empty_table()
+        if image.elf and self._images.source(image):
+            with contextlib.suppress(*FORGED):
+                table = unwind_table(image.elf, self._cache)
         n = len(table)
         if not n:
             return

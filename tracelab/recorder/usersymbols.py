@@ -5,6 +5,7 @@ Everything here reads what a traced process could have forged: any trouble means
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from tracelab.profile import Frame
 from tracelab.recorder.debugfiles import debug_elf, packed_elf
 from tracelab.recorder.demangle import demangle
 from tracelab.recorder.diskcache import DiskCache, digest
-from tracelab.recorder.elf import Elf, FileSource
+from tracelab.recorder.elf import FORGED, Elf, FileSource
 from tracelab.recorder.images import Image, Images
 from tracelab.recorder.perfmap import PerfMap
 
@@ -46,7 +47,9 @@ class UserSymbols:
         function_start: Callable[[Image, int], int] = lambda _, address: address,
         cache: DiskCache | None = None,
     ) -> None:
-        self.skipped: set[str] | None = None  #: once it is a set, no table is made any more, and these were not
+        self.skipped: set[str] | None = (
+            None  #: once it is a set, no table is made any more, and these were not
+        )
         self._images = images
         self._function_start = function_start
         self._cache = cache or DiskCache.of_user("symbols")
@@ -123,7 +126,9 @@ class UserSymbols:
 
     def _make(self, elf: Elf) -> tuple[Any, int] | None:
         """A symcache and its size; None when there are no symbols, or they make no sense."""
-        symbols = elf.symbols_only()
+        symbols = b""
+        with contextlib.suppress(*FORGED):
+            symbols = elf.symbols_only()
         if not symbols:
             return None
         key = digest(importlib.metadata.version("symbolic").encode(), symbols)
@@ -167,11 +172,14 @@ def _symcache() -> Any:
 def unsymbolised(image: Image | None, address: int, function: int | None = None) -> Frame:
     """The frame of an address without a name; None is for code of which nothing is known.
 
-    It is called after the beginning of its function, where that is known, so that there is one of it.
+    It is called after the beginning of its function, where that is known, so that there is one of it. The function
+    with which a program begins is `_start`, whoever stripped the name.
     """
     if image is None:
         return Frame(f"[unknown]+{address:#x}")
     name = image.short_name.strip("[]")
     build_id = image.build_id.hex() if image.build_id else ""
     called = address if function is None else function
-    return Frame(f"[{name}]+{called:#x}", image.module, build_id=build_id, offset=address)
+    begins = image.elf is not None and called == image.elf.entry
+    symbol = "_start" if begins else f"[{name}]+{called:#x}"
+    return Frame(symbol, image.module, build_id=build_id, offset=address)

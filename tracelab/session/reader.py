@@ -148,7 +148,6 @@ class Store:
         return pa.concat_tables(tables) if tables else None
 
 
-
 def is_writing(session: Path, manifest: Manifest) -> bool:
     """Whether the recorder of a session still lives.
 
@@ -162,7 +161,9 @@ def is_writing(session: Path, manifest: Manifest) -> bool:
     here = process_identity(os.getpid())
     if here is not None and here["boot_id"] == boot_id:
         return process_identity(pid) == writer and not _is_zombie(pid)
-    written = max((file.stat().st_mtime for t in TABLES for file in files_of(session, t).streams), default=0.0)
+    written = max(
+        (file.stat().st_mtime for t in TABLES for file in files_of(session, t).streams), default=0.0
+    )
     return abs(time.time() - written) < FRESH_S
 
 

@@ -49,7 +49,9 @@ def recover(session: Path, manifest: Manifest) -> tuple[Manifest, bool]:
             if isinstance(error, NotASession):
                 raise
             manifest = Manifest.load(session)
-            manifest.notes.append(f"the recorder died; its open parts are read where they are, because {error}")
+            manifest.notes.append(
+                f"the recorder died; its open parts are read where they are, because {error}"
+            )
         return manifest, False
 
 
@@ -120,7 +122,9 @@ def _last_of(footer: pq.FileMetaData) -> int:
     for group in range(footer.num_row_groups):
         for i in range(footer.num_columns):
             column = footer.row_group(group).column(i)
-            found = column.statistics.max if column.statistics and column.path_in_schema == "time_ns" else None
+            found = (
+                column.statistics.max if column.statistics and column.path_in_schema == "time_ns" else None
+            )
             if isinstance(found, int) and found < MAX_TIME_NS:
                 latest = max(latest, found)
     return latest

@@ -22,7 +22,9 @@ def whole_batches(file: Path) -> list[pa.RecordBatch]:
         batches = read_stream(file)
     except (pa.ArrowException, MemoryError, ValueError, KeyError) as error:
         found = f"{type(error).__name__}: {error}"
-        raise NotASession(f"{file} is damaged: expected an Arrow stream, found {found}; {_WITHOUT}") from error
+        raise NotASession(
+            f"{file} is damaged: expected an Arrow stream, found {found}; {_WITHOUT}"
+        ) from error
     if not batches:
         file.stat()
     return batches
@@ -44,7 +46,9 @@ def conform(table: str, batches: Sequence[pa.RecordBatch], file: Path) -> pa.Tab
         )
     except (pa.ArrowException, KeyError) as error:
         found = rows.schema.to_string()[:200]
-        raise NotASession(f"{file}: expected the columns of table {table}, found {found}; {_WITHOUT}") from error
+        raise NotASession(
+            f"{file}: expected the columns of table {table}, found {found}; {_WITHOUT}"
+        ) from error
 
 
 def footer(file: Path) -> pq.FileMetaData:
