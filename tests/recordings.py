@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tracelab.recorder.loader import import_bcc
@@ -59,8 +58,16 @@ def rows_of(session: Path, table: str) -> list[dict[str, object]]:
         found += pq.read_table(part).to_pylist()
     for stream in sorted((session / table).glob("*.arrows")):
         if not stream.with_suffix(".parquet").exists():
-            found += pa.Table.from_batches(read_stream(stream)).to_pylist()
+            for batch in read_stream(stream):
+                found += batch.to_pylist()
     return found
+
+
+def count_rows(session: Path, table: str) -> int:
+    """Rows of a table, of all its parts."""
+    closed = sum(pq.read_metadata(part).num_rows for part in (session / table).glob("*.parquet"))
+    streams = [s for s in (session / table).glob("*.arrows") if not s.with_suffix(".parquet").exists()]
+    return closed + sum(batch.num_rows for stream in streams for batch in read_stream(stream))
 
 
 def command_pid(recording: Recording) -> int:

@@ -15,7 +15,10 @@ from browser.waiting import until
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SESSION = NOTEBOOKS / "sessions/first_session.tracelab"
-DRAWN = "document.querySelector('#view').__flame?.drawn > 1 || document.querySelectorAll('#view path[data-series]').length > 0"
+DRAWN = (
+    "document.querySelector('#view').__flame?.drawn > 1"
+    " || document.querySelectorAll('#view path[data-series]').length > 0"
+)
 
 
 @pytest.mark.parametrize("notebook", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda n: n.stem)

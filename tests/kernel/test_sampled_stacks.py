@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from recordings import command_pid, recorded, rows, workload
 
 import tracelab as tl
+from recordings import command_pid, recorded, rows, workload
 from tracelab.profile import Profile
 
 

@@ -8,7 +8,7 @@ from c_programs import compiled, needs_gcc, running
 from ptrace_samples import record_dtype, samples, why_no_ptrace
 from tracelab.recorder import stacks as stacks_module
 from tracelab.recorder.maps import AddressSpaces
-from tracelab.recorder.stacks import NO_KERNEL_STACK, Resolved, StackResolver
+from tracelab.recorder.stacks import CUT_KERNEL, Resolved, StackResolver
 from tracelab.recorder.symbols import KernelSymbols
 from tracelab.recorder.unwind import COMPLETE, NO_MAPS
 from tracelab.schema import arrow_schema
@@ -135,8 +135,19 @@ def test_a_sample_without_any_frame_still_has_a_stack():
 
 def test_a_kernel_stack_that_could_not_be_taken_is_told():
     resolved = resolver().resolve(sample(kernel_bytes=-errno.EFAULT))
-    assert resolved.unwound == [NO_KERNEL_STACK]
+    assert resolved.unwound == [CUT_KERNEL]
     assert symbols_of(resolved) == [USER]
+
+
+def test_a_kernel_stack_of_one_frame_is_whole_only_where_the_kernel_is_entered():
+    entry = KALLSYMS + (b"ffffffff81000010 T __entry_text_start\nffffffff81000180 T __entry_text_end\n")
+    resolve = StackResolver(resolver().spaces, KernelSymbols(entry))
+    program = 0xFFFF_FFFF_C000_0000
+    resolve.kernel.bpf_symbol(0, program, 0x100, "bpf_prog_0123456789abcdef_on_enter")
+    in_prologue, entering = sample(kernel=[program + 4]), sample(kernel=[BASE + 0x110])
+    deeper = sample(kernel=[program + 0x20, BASE + 0x310, BASE + 0x111])
+    resolved = resolve.resolve(np.concatenate([in_prologue, entering, deeper, sample()]))
+    assert resolved.unwound == [CUT_KERNEL, COMPLETE, COMPLETE, COMPLETE]
 
 
 def test_a_process_of_which_nothing_is_known_keeps_the_frame_that_was_sampled():

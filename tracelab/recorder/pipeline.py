@@ -117,11 +117,12 @@ class Pipeline:
 
     def notes(self) -> list[str]:
         """What must be said about the recording as a whole."""
-        skipped = self._resolver.skipped if self._resolver else []
+        if not self._resolver or not (skipped := self._resolver.skipped):
+            return []
+        files = ", ".join(skipped[:3]) + (f" and {len(skipped) - 3} more" if len(skipped) > 3 else "")
         return [
-            f"there was no time to read {', '.join(skipped)}: stacks in there are cut short or have no names; "
-            "what was read is kept, so that a second recording has it"
-        ] if skipped else []
+            f"no time was left to read {files}: stacks there are cut short or lack names; record again to have them"
+        ]
 
     def put(self, table: str, rows: pa.RecordBatch) -> None:
         """Have rows written that come from elsewhere."""

@@ -24,7 +24,7 @@ from tracelab.schema import arrow_schema
 if TYPE_CHECKING:
     import pyarrow as pa
 
-NO_KERNEL_STACK = "kernel stack unreadable"
+CUT_KERNEL = "kernel stack incomplete"
 MAX_STACKS = 1 << 18  #: that are recognised when they come again; beyond, one may get a second number
 MAX_NODES = 1 << 19  #: addresses whose frames are remembered
 _INT64 = 1 << 63
@@ -97,7 +97,7 @@ class StackResolver:
             )
             stack_id[i] = self._stack(nodes)
         status = unwound.status
-        status[(records["kernel_bytes"] < 0) & (status == COMPLETE)] = NO_KERNEL_STACK
+        status[self._kernel_cut(records, kernel_count) & (status == COMPLETE)] = CUT_KERNEL
         for pid in np.unique(records["pid"][(status == UNMAPPED) | (status == NO_MAPS)]):
             self.spaces.refresh(int(pid))
         resolved = Resolved(stack_id, status.tolist(), self._stack_rows(), self._frame_rows())
@@ -160,6 +160,19 @@ class StackResolver:
         if nothing.any():
             nodes[nothing, 0] = self._node((Frame("[unknown]+0x0", "", "kernel"),))
         return nodes, count + nothing
+
+    def _kernel_cut(self, records: npt.NDArray[np.void], count: Ints) -> npt.NDArray[np.bool_]:
+        """Whether the kernel could not unwind its own stack: not at all, or not from where it was interrupted.
+
+        In the first and last instructions of a BPF program, which has no unwind information but frame pointers,
+        only the innermost frame comes out; a stack of one frame is whole if that is where the kernel is entered.
+        """
+        cut: npt.NDArray[np.bool_] = records["kernel_bytes"] < 0
+        if self.kernel.entry:
+            leaf = records["kernel"][:, 0]
+            entered = (leaf >= self.kernel.entry.start) & (leaf < self.kernel.entry.stop)
+            cut = cut | ((records["kernel_bytes"] > 0) & (count == 1) & ~entered)
+        return cut
 
     def _constant_node(self, address: int) -> int:
         found = self._nodes.get((_KERNEL, address))

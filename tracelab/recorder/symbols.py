@@ -46,6 +46,8 @@ class KernelSymbols:
         self.base = named[b"_text"] or first
         #: addresses in here mean the same all the time
         self.constant = range(first, last) if first < last else range(0)
+        #: where the kernel is entered: the root of a kernel stack, but for kernel threads, is in here
+        self.entry = range(self._address_of(b"__entry_text_start"), self._address_of(b"__entry_text_end"))
         self._take_bpf()
 
     @classmethod

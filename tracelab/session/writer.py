@@ -6,6 +6,7 @@ killed recorder. A part that is large or old enough goes to a second thread, whi
 
 from __future__ import annotations
 
+import fcntl
 import os
 import queue
 import threading
@@ -59,6 +60,8 @@ class SessionWriter:
         manifest.writer = process_identity(os.getpid()) or {}
         try:
             self.path.mkdir(parents=True)
+            self._lock = os.open(self.path, os.O_RDONLY)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)  # tells readers that it lives, in whatever container they are
             manifest.save(self.path)
         except FileExistsError as error:
             raise SessionExists(f"{self.path} exists already; choose another folder with -o") from error
@@ -107,6 +110,7 @@ class SessionWriter:
             self.manifest.save(self.path)
         except OSError as error:
             self._failure = self._failure or storage_error(self.path, error)
+        os.close(self._lock)
         if self._failure:
             raise self._failure
 

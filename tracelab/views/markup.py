@@ -14,6 +14,7 @@ from tracelab.views.saved import View, asset, page
 from tracelab.views.wording import amount, digits, escaped, percent, visible
 
 MAX_CELL = 160  #: characters of a text in a table
+IDS = ("pid", "tid", "ppid", "cpu")  #: columns whose numbers are names: no separators
 
 
 class WrittenView(View):
@@ -39,6 +40,8 @@ def cell_text(value: object, column: str = "") -> str:
 
     >>> cell_text(2_500_000, "total_ns"), cell_text(0.5, "share"), cell_text(None), cell_text(12345)
     ('2.50 ms', '50 %', '–', '12,345')
+    >>> cell_text(12345, "pid")
+    '12345'
     """
     if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
         return "–"
@@ -47,6 +50,8 @@ def cell_text(value: object, column: str = "") -> str:
     number = float(value) if hasattr(value, "__float__") and not isinstance(value, str) else None
     if number is None:
         return visible(str(value), MAX_CELL)
+    if column in IDS or column.endswith("_id"):
+        return str(value)
     if column.endswith("_ns"):
         return amount(number, "ns")
     if column.endswith("_bytes"):
