@@ -14,7 +14,9 @@ from tracelab.profile import Frame
 KERNEL, BPF = "[kernel]", "[bpf]"
 MAX_FUNCTION_BYTES = 1 << 20  #: what is further behind a symbol is not part of it
 MAX_BPF_SYMBOLS = 1 << 16
-ASSUMED_BPF_BYTES = 1 << 16  #: of a program that was loaded before, when no symbol follows it closer than that
+ASSUMED_BPF_BYTES = (
+    1 << 16
+)  #: of a program that was loaded before, when no symbol follows it closer than that
 _CODE = np.frombuffer(b"tTwW", np.uint8)
 _ADDRESS, _KIND, _NAME = 0, 17, 19  #: where they stand in a line of /proc/kallsyms
 _HEX = np.full(256, 255, np.uint8)

@@ -283,8 +283,8 @@ class _Climb:
         rbp = int(self.live.rbp[i])
         if rbp == 0 and not self.live.innermost[i]:
             return COMPLETE
-        above = rbp > int(self.live.sp[i]) and self._unreadable(i, rbp + 8) == TOO_SHORT
-        return TOO_SHORT if above else self._no_info(mapping)
+        full = int(self.live.size[i]) + PAGE > self.stack.shape[1] * 8  # else rbp hardly points to the stack
+        return TOO_SHORT if full and self._unreadable(i, rbp + 8) == TOO_SHORT else self._no_info(mapping)
 
     def _up_through_signal(self, i: int, sp: int) -> str:
         """To the code that a signal interrupted, with all its registers."""
@@ -313,7 +313,9 @@ class _Climb:
         return int(value[0])
 
     def _unreadable(self, i: int, address: int) -> str:
-        """Why a word could not be read: is the stack longer than its copy, or is the address not on it?"""
-        offset, size = address - int(self.live.bottom[i]), int(self.live.size[i])
-        cut = size + PAGE > self.stack.shape[1] * 8
-        return TOO_SHORT if cut and size - 8 < offset < MAX_STACK_BYTES else OFF_STACK
+        """Why a word could not be read: the stack is longer than its copy, or the address is not on it.
+
+        A copy can also end early, at a page of the stack that was never touched.
+        """
+        offset = address - int(self.live.bottom[i])
+        return TOO_SHORT if int(self.live.size[i]) - 8 < offset < MAX_STACK_BYTES else OFF_STACK

@@ -1,0 +1,69 @@
+"""Stacks of real programs, recorded on this kernel."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+from c_programs import compiled, needs_gcc
+from recordings import command_pid, recorded, rows
+from tracelab.recorder.recording import Recording
+
+Stack = list[dict[str, object]]
+
+
+def stacks_of(recording: Recording, pid: int) -> list[Stack]:
+    """The frames of each sample of a process, root first."""
+    frames = {f["frame_id"]: f for f in rows(recording, "frames")}
+    stacks = {s["stack_id"]: s["frames"] for s in rows(recording, "stacks")}
+    return [
+        [frames[f] for f in stacks[sample["stack_id"]]]  # type: ignore[attr-defined]
+        for sample in rows(recording, "samples", pid=pid)
+    ]
+
+
+def test_programs_are_frames_between_the_kernel_that_calls_them_and_what_they_call(tmp_path: Path) -> None:
+    dd = shutil.which("dd")
+    assert dd is not None
+    argv = [dd, "if=/dev/zero", "of=/dev/null", "bs=1", "count=700000"]
+    recording = recorded(tmp_path / "s", argv, events="syscalls,oncpu", hz=499)
+    pid = command_pid(recording)
+    stacks = stacks_of(recording, pid)
+    outcomes = [str(s["unwound"]) for s in rows(recording, "samples", pid=pid)]
+    through = 0
+    for stack, outcome in zip(stacks, outcomes, strict=True):
+        domains = [f["domain"] for f in stack]
+        if "bpf" in domains:
+            assert domains[0] == "user"
+            cut = domains[domains.index("bpf") - 1] != "kernel"
+            assert cut == (outcome == "kernel stack incomplete"), (stack, outcome)
+            through += not cut
+    assert through > 10, "hardly a sample in a program that runs at every system call"
+    programs = {str(f["symbol"]) for stack in stacks for f in stack if f["domain"] == "bpf"}
+    assert all(p.startswith("bpf_prog_") and p.split("_", 3)[3] for p in programs), programs
+    assert {str(f["module"]) for stack in stacks for f in stack if f["domain"] == "bpf"} == {"[bpf]"}
+
+
+DEEP = """
+#include <string.h>
+volatile long sink;
+__attribute__((noinline)) void down(int n) {
+    char room[9000];
+    memset(room, n, sizeof room);
+    if (n) down(n - 1); else for (long i = 0; i < 6000000; i++) sink++;
+    sink += room[n];
+}
+int main(void) { for (int i = 0; i < 80; i++) down(4); return 0; }
+"""
+
+
+@needs_gcc
+def test_stacks_longer_than_their_copies_are_copied_whole_from_then_on(tmp_path: Path) -> None:
+    program = compiled(tmp_path, DEEP, "-O1")
+    recording = recorded(tmp_path / "s", [str(program)], events="oncpu", hz=199)
+    pid = command_pid(recording)
+    samples = sorted(rows(recording, "samples", pid=pid), key=lambda s: s["time_ns"])  # type: ignore[arg-type, return-value]
+    outcome = [str(s["unwound"]) for s in samples]
+    assert "stack copy too short" in outcome[:50]
+    assert Counter(outcome[-50:])["complete"] >= 45, Counter(outcome)
