@@ -88,14 +88,17 @@ static inline u32 copy_stack(u8 *to, u64 from, const int pages)
 		return 0;
 	if (bpf_probe_read_user(to, copied, (void *)from))
 		return 0;
+	u32 last = copied;
 #pragma unroll
 	for (int i = 1; i < pages; i++) {
-		if (bpf_probe_read_user(to + copied, 4096, (void *)(from + copied)))
-			break;
+		/* a page that was never touched is not there, and those above it are: it is left as zeros */
+		int missing = bpf_probe_read_user(to + copied, 4096, (void *)(from + copied));
 		copied += 4096;
 		asm volatile("" : "+r"(copied)); /* else clang turns the sum into an `or`, whose range the verifier loses */
+		if (!missing)
+			last = copied;
 	}
-	return copied;
+	return last;
 }
 
 int on_sample(struct bpf_perf_event_data *ctx)

@@ -43,7 +43,8 @@ BUFFER_RECORDS = 1 << 17
 BUFFER_AGE_S = 0.2  #: events are handed on at this age even when their buffer is not full
 COUNTS_EVERY_S = 0.1
 READINGS_EVERY_S = 1.0
-STACKS_EVERY_S = 0.05
+SIDEBAND_EVERY_S = 0.05  #: processes may be gone soon after they are told of
+STACKS_EVERY_S = 0.5  #: samples are resolved in batches, a few of which cost what one does
 HURRY_AFTER_S = 0.3  #: at the end, how long stacks may take before they make do with what has been read
 NICE = {"drain": -20, "stacks": -10}  #: a busy machine must not keep them waiting; they need little
 NICE_AT_STOP = -20  #: of all threads, so that the end comes soon however busy the machine is
@@ -206,19 +207,24 @@ class Pipeline:
 
     def _stacks(self) -> None:
         self.put("tasks", self._tasks.first_sight(time.clock_gettime_ns(time.CLOCK_MONOTONIC)))
-        while True:
-            batches, last = self._next_samples()
+        waiting: dict[np.dtype[np.void], list[tuple[LoadedProbe, Records]]] = {}
+        next_time, last = 0.0, False
+        while not last:
+            came, last = self._next_samples()
+            for probe, records in came:
+                waiting.setdefault(records.dtype, []).append((probe, records))
             self._follow(self._sideband.read())
-            for probe, records in batches:
-                self._resolve(probe, records)
-            if last:
-                self._follow(self._sideband.read())
-                return
+            if last or time.monotonic() >= next_time:
+                for batches in waiting.values():
+                    self._resolve(batches[0][0], np.concatenate([records for _, records in batches]))
+                waiting.clear()
+                next_time = time.monotonic() + STACKS_EVERY_S
+        self._follow(self._sideband.read())
 
     def _next_samples(self) -> tuple[list[tuple[LoadedProbe, Records]], bool]:
         """What came in a while, and whether that was all."""
         found: list[tuple[LoadedProbe, Records]] = []
-        until = time.monotonic() + STACKS_EVERY_S
+        until = time.monotonic() + SIDEBAND_EVERY_S
         while (left := until - time.monotonic()) > 0:
             try:
                 item = self._to_resolve.get(timeout=left)
