@@ -1,0 +1,4 @@
+"""What a tracer costs a workload, and what it keeps: ours beside BCC's callback, bpftrace, perf and trace-cmd.
+
+`python -m tracelab.bench` runs all of them in turn on the same workload, and prints one table.
+"""
