@@ -301,6 +301,7 @@ def record(
     pid: int | Iterable[int] = (),
     comm: str | Iterable[str] = (),
     ring_mib: float | None = None,
+    stats_ms: int | None = None,
 ) -> Recording:
     """Record this machine into folder `path` while the `with` block runs; options are those of `tracelab record`.
 
@@ -316,6 +317,7 @@ def record(
         pid=list(_several(pid) or ()),
         comm=list(_several(comm) or ()),
         ring_mib=ring_mib,
+        stats_ms=stats_ms,
     )
     return Recording(Path(path), options)
 

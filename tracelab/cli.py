@@ -97,6 +97,13 @@ def add_record_options(record: argparse.ArgumentParser) -> None:
         metavar="N",
         help="stack samples per second and CPU (%(default)s)",
     )
+    record.add_argument(
+        "--stats-ms",
+        type=int,
+        default=options.DEFAULT_STATS_MS,
+        metavar="N",
+        help="of every second, count runs of eBPF programs for N ms: counting slows them down (%(default)s)",
+    )
     record.add_argument("--ring-mib", type=float, metavar="MIB", help="size of the ring of events (64)")
 
 
@@ -105,7 +112,9 @@ def _record(args: argparse.Namespace) -> int:
     from tracelab.recorder.options import Options
     from tracelab.recorder.recording import record
 
-    options = Options(args.events, args.hz, tuple(args.pid), tuple(args.comm), args.ring_mib)
+    options = Options(
+        args.events, args.hz, tuple(args.pid), tuple(args.comm), args.ring_mib, args.stats_ms
+    )
     path = args.output or Path(time.strftime("%Y%m%d-%H%M%S.tracelab"))
     control = Control(args.control_fd) if args.control_fd is not None else None
     signalled: list[int] = []

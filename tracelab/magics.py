@@ -51,7 +51,13 @@ def record_cell(shell: InteractiveShell, line: str, cell: str) -> Session:
         raise UsageError(f"%%record: {args.name!r} cannot be the name of a variable")
     path = args.output or Path(tempfile.mkdtemp(prefix="tracelab-")) / f"{args.name}.tracelab"
     recording = record(
-        path, events=args.events, hz=args.hz, pid=args.pid, comm=args.comm, ring_mib=args.ring_mib
+        path,
+        events=args.events,
+        hz=args.hz,
+        pid=args.pid,
+        comm=args.comm,
+        ring_mib=args.ring_mib,
+        stats_ms=args.stats_ms,
     )
     with recording:
         result = shell.run_cell(cell)

@@ -167,9 +167,10 @@ _ALL = (
         (
             _TIME,
             Column("prog_id", "int32", "1", "kernel id of the program", repeats=True),
-            Column("run_cnt", "int64", "1", "runs since it was loaded, while statistics were on"),
-            Column("run_time_ns", "int64", "ns", "time spent in it; contains the statistics' own floor"),
-            Column("misses", "int64", "1", "runs refused because one was under way on that CPU"),
+            Column("run_cnt", "int64", "1", "runs since the recording began, while they were counted"),
+            Column("run_time_ns", "int64", "ns", "time spent in those runs; contains the statistics' own floor"),
+            Column("misses", "int64", "1", "runs refused meanwhile because one was under way on that CPU"),
+            Column("counted_ns", "int64", "ns", "for how long runs were counted; null: all the time"),
         ),
         "record as root on Linux 5.8 or later",
     ),

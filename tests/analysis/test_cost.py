@@ -50,12 +50,27 @@ def test_a_program_costs_its_run_time_less_the_floor_of_measuring_it(tmp_path: P
         "net_ns_per_run": 400.0,
         "cpu_share": pytest.approx(4000 * 400 / 2e9),
         "misses": 3,
+        "counted_s": 2.0,
         "seconds": 2.0,
     }
     assert found.index.tolist() == ["on_sys", "mine", "guard", "idle"]
     assert found.loc["mine", ["net_ns_per_run", "cpu_share", "own"]].tolist() == [0.0, 0.0, True]
     assert found.loc["idle", "cpu_share"] == 0.0
     assert found.loc["idle", ["ns_per_run", "net_ns_per_run"]].isna().all()
+
+
+def test_rates_are_of_the_time_in_which_runs_were_counted(tmp_path: Path) -> None:
+    stats = """
+        time_s  prog_id  run_cnt  run_time_ns  misses  counted_ns
+        0       1        0        0            0       0
+        1       1        1000     250000       0       100000000
+        2       1        2000     500000       0       200000000
+        2       2        30       3000         0       50000000
+    """
+    found = programs(tables_of(tmp_path, bpf_progs=PROGRAMS, bpf_prog_stats=stats)).set_index("prog_id")
+    assert found.loc[1, ["runs", "runs_per_s", "counted_s", "seconds"]].tolist() == [2000, 10_000.0, 0.2, 2.0]
+    assert found.loc[1, "cpu_share"] == pytest.approx(10_000 * 250 / 1e9)
+    assert found.loc[2, "runs_per_s"] == 30 / 0.05
 
 
 @pytest.mark.parametrize("calibration", [{}, {"bpf_stats_floor_ns": "fast"}, {"bpf_stats_floor_ns": -5}])

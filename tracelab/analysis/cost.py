@@ -20,25 +20,28 @@ TRACING_TYPES = (
     "tracing",
     "lsm",
 )
-COUNTERS = ("run_cnt", "run_time_ns", "misses")
+COUNTERS = ("run_cnt", "run_time_ns", "misses", "counted_ns")
 
 
 def programs(tables: Tables) -> pd.DataFrame:
     """What each eBPF program cost in the window, dearest first.
 
     Columns: prog_id, name, type, attach, owner (comm of the process that holds it), owner_pids, own (whether it
-    belongs to this recording), runs, runs_per_s, ns_per_run (as the kernel measured it), floor_ns (what measuring
-    adds to a run), net_ns_per_run (less the floor, never below 0), cpu_share (net time in it, of one CPU: 0.05 is
-    5 % of one CPU), misses (runs refused because one was under way on that CPU) and seconds (between the readings
-    used, which enclose the window). NaN means not known: a program that did not run has no time per run. Where the
-    floor was not calibrated, net_ns_per_run is NaN, cpu_share contains it, and `attrs["notes"]` says so. What a
-    program costs beside its own run time, as by the slow path it puts every system call on, is not in here.
+    belongs to this recording), runs (counted, see counted_s), runs_per_s, ns_per_run (as the kernel measured
+    it), floor_ns (what measuring adds to a run), net_ns_per_run (less the floor, never below 0), cpu_share (net
+    time in it, of one CPU: 0.05 is 5 % of one CPU), misses (runs refused because one was under way on that
+    CPU), counted_s (for how long its runs were counted: a part of every second, unless recorded with --stats-ms
+    1000; rates and shares are of that time) and seconds (between the readings used, which enclose the window).
+    NaN means not known: a program that did not run has no time per run. Where the floor was not calibrated,
+    net_ns_per_run is NaN, cpu_share contains it, and `attrs["notes"]` says so. What a program costs beside its
+    own run time, as by the slow path it puts every system call on, is not in here.
 
     Raises MissingTable. Source: bpf_prog_info of the kernel (run_time_ns, run_cnt, recursion_misses) while
     BPF_ENABLE_STATS is held.
     """
     grown = kernels.increments(tables, "bpf_prog_stats", "prog_id", COUNTERS)
     seconds = ((grown["until_ns"] - grown["from_ns"]) / 1e9).where(lambda s: s > 0)
+    counted = (grown["counted_ns"] / 1e9).where(lambda s: s > 0).fillna(seconds)
     runs = grown["run_cnt"].where(grown["run_cnt"] > 0).astype(float)
     floor = floor_ns(tables)
     table = grown.merge(_described(tables), on="prog_id", how="left")
@@ -46,12 +49,9 @@ def programs(tables: Tables) -> pd.DataFrame:
     table["floor_ns"] = np.nan if floor is None else floor
     table["net_ns_per_run"] = (table["ns_per_run"] - table["floor_ns"]).clip(lower=0)
     net = table["ns_per_run"] if floor is None else table["net_ns_per_run"]
-    table["cpu_share"] = (net * runs / 1e9 / seconds).where(runs.notna() | seconds.isna(), 0.0)
-    table["runs"], table["runs_per_s"], table["seconds"] = (
-        grown["run_cnt"],
-        grown["run_cnt"] / seconds,
-        seconds,
-    )
+    table["cpu_share"] = (net * runs / 1e9 / counted).where(runs.notna() | counted.isna(), 0.0)
+    table["runs"], table["runs_per_s"] = grown["run_cnt"], grown["run_cnt"] / counted
+    table["counted_s"], table["seconds"] = counted, seconds
     table = table.sort_values(["cpu_share", "runs", "prog_id"], ascending=[False, False, True])
     table = documented(
         table,
@@ -67,6 +67,7 @@ def programs(tables: Tables) -> pd.DataFrame:
         net_ns_per_run="ns",
         cpu_share="CPUs",
         misses="runs",
+        counted_s="s",
         seconds="s",
     )
     if floor is None:

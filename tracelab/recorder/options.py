@@ -10,6 +10,7 @@ from tracelab.recorder.probes import Asked
 
 DEFAULT_EVENTS = "syscalls,oncpu"
 DEFAULT_HZ = 49
+DEFAULT_STATS_MS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Options:
     pid: tuple[int, ...] = ()  #: only these processes
     comm: tuple[str, ...] = ()  #: only threads of these names
     ring_mib: float | None = None  #: ring of table events, in MiB
+    stats_ms: int = DEFAULT_STATS_MS  #: of every second, for how long runs of eBPF programs are counted
 
     def check(self) -> Asked:
         """The probes asked for; raises UsageError or NoSuchProcess."""
@@ -28,6 +30,8 @@ class Options:
             raise UsageError(f"--hz {self.hz}: a sampling rate is from 1 to 10000 per second")
         if self.ring_mib is not None and not 0 < self.ring_mib <= 2048:
             raise UsageError(f"--ring-mib {self.ring_mib}: a ring is from a page to 2048 MiB")
+        if not 1 <= self.stats_ms <= 1000:
+            raise UsageError(f"--stats-ms {self.stats_ms}: from 1 to 1000 of every second")
         if len(self.pid) > 64 or len(self.comm) > 64:
             raise UsageError("at most 64 processes and 64 names can be asked for")
         for pid in self.pid:

@@ -73,6 +73,7 @@ class Pipeline:
         resolver: StackResolver | None,
         bpf: readings.BpfReadings | None,
         sample_weight_ns: int,
+        stats_window_ns: int,
     ) -> None:
         self.session = session
         self.failure: TracelabError | Exception | None = None
@@ -86,6 +87,7 @@ class Pipeline:
         self._resolver = resolver
         self._bpf = bpf
         self._weight = sample_weight_ns
+        self._stats_window_ns = stats_window_ns
         self._deep: set[int] = set()
         self._to_write: queue.SimpleQueue[
             tuple[str, pa.RecordBatch] | tuple[LoadedProbe, _Filling] | None
@@ -286,10 +288,15 @@ class Pipeline:
             self._deep.add(pid)
 
     def _readings(self) -> None:
+        if self._bpf is not None:
+            self._bpf.open_window()
+            self.put("bpf_prog_stats", self._bpf.close_window())
         next_reading = 0.0
         while True:
             stopping = self._stopping.is_set()
             self._count()
+            if self._bpf is not None and (stopping or self._bpf.window_age_ns() >= self._stats_window_ns):
+                self.put("bpf_prog_stats", self._bpf.close_window())
             if stopping or time.monotonic() >= next_reading:
                 next_reading = time.monotonic() + READINGS_EVERY_S
                 for table, rows in readings.machine():
@@ -297,6 +304,8 @@ class Pipeline:
                 if self._bpf is not None:
                     for table, rows in self._bpf.take():
                         self.put(table, rows)
+                    if not stopping and not self._bpf.window_age_ns():
+                        self._bpf.open_window()
             if stopping:
                 return
             self._stopping.wait(COUNTS_EVERY_S)

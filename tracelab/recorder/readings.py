@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterable, Iterator
 
@@ -29,7 +30,11 @@ def batch(table: str, rows: Rows) -> pa.RecordBatch:
 
 
 class BpfReadings:
-    """Statistics of every loaded program and map; descriptions once, when one is first seen."""
+    """Every loaded program and map: described when first seen, read again and again.
+
+    Run statistics cost every program some tens of ns a run, so that they are on for a window of time only, every
+    second. What runs in a window is added up; how long the windows were together is kept beside it.
+    """
 
     def __init__(self, own_programs: Iterable[int], own_maps: Iterable[int], own_rings: dict[int, Ring]) -> None:
         self._own_programs = set(own_programs)
@@ -37,31 +42,49 @@ class BpfReadings:
         self._own_rings = own_rings
         self._programs: set[int] = set()
         self._maps: set[int] = set()
+        self._totals: dict[int, npt.NDArray[np.int64]] = {}  #: runs, time in them, misses, time counted
+        self._window: tuple[int, int, dict[int, npt.NDArray[np.int64]]] | None = None
 
     def take(self) -> Iterator[tuple[str, pa.RecordBatch]]:
-        """One reading: `(table, rows)` for the tables bpf_progs, bpf_prog_stats, bpf_maps, bpf_map_stats."""
-        programs, stats = self._read_programs()
+        """Descriptions of what is new, and a reading of the maps: `(table, rows)`."""
+        yield "bpf_progs", batch("bpf_progs", self._new_programs())
         maps, map_stats = self._read_maps()
-        yield "bpf_progs", batch("bpf_progs", programs)
-        yield "bpf_prog_stats", batch("bpf_prog_stats", stats)
         yield "bpf_maps", batch("bpf_maps", maps)
         yield "bpf_map_stats", batch("bpf_map_stats", map_stats)
 
-    def _read_programs(self) -> tuple[Rows, Rows]:
+    def open_window(self) -> None:
+        """Begin to count runs; raises OSError where the kernel does not."""
+        self._window = (introspect.enable_stats(), _now(), _run_counters())
+
+    def window_age_ns(self) -> int:
+        """How long runs have been counted; 0 when they are not."""
+        return _now() - self._window[1] if self._window else 0
+
+    def close_window(self) -> pa.RecordBatch:
+        """Stop counting; rows of table bpf_prog_stats for every program that is still loaded."""
+        rows: Rows = []
+        if self._window is not None:
+            fd, since_ns, before = self._window
+            now, after = _now(), _run_counters()
+            os.close(fd)
+            self._window = None
+            nothing = np.zeros(3, np.int64)
+            for number, counters in after.items():
+                total = self._totals.setdefault(number, np.zeros(4, np.int64))
+                total += np.append(counters - before.get(number, nothing), now - since_ns)
+                rows.append((now, number, *map(int, total)))
+        return batch("bpf_prog_stats", rows)
+
+    def _new_programs(self) -> Rows:
         new: list[introspect.Program] = []
-        stats: Rows = []
-        for number in list(introspect.ids("prog")):
+        for number in set(introspect.ids("prog")) - self._programs:
             with contextlib.suppress(OSError), introspect.opened("prog", number) as fd:
-                reading = introspect.program_stats(fd)
-                stats.append((_now(), number, reading.run_cnt, reading.run_time_ns, reading.misses))
-                if number not in self._programs:
-                    new.append(introspect.program(fd))
+                new.append(introspect.program(fd))
         if not new:
-            return [], stats
+            return []
         attached, holders = introspect.attachments(), introspect.holders()
-        described = [self._describe(p, attached, holders) for p in new]
         self._programs.update(p.prog_id for p in new)
-        return described, stats
+        return [self._describe(p, attached, holders) for p in new]
 
     def _describe(
         self, p: introspect.Program, attached: dict[int, str], holders: dict[int, tuple[int, ...]]
@@ -102,6 +125,16 @@ class BpfReadings:
                     )
                     self._maps.add(number)
         return new, stats
+
+
+def _run_counters() -> dict[int, npt.NDArray[np.int64]]:
+    """Runs, time in them and misses of every loaded program, as the kernel has them now."""
+    found = {}
+    for number in list(introspect.ids("prog")):
+        with contextlib.suppress(OSError), introspect.opened("prog", number) as fd:
+            stats = introspect.program_stats(fd)
+            found[number] = np.array([stats.run_cnt, stats.run_time_ns, stats.misses], np.int64)
+    return found
 
 
 def ring_fill_bytes(fd: int) -> int | None:

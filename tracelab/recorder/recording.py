@@ -140,7 +140,7 @@ class Recording:
 
     def _start(self) -> None:
         """Everything that may be refused comes before the folder is made; the rings hold what happens meanwhile."""
-        stats_fd = self._enable_stats()
+        has_stats = self._calibrate()
         sideband = SideBand()
         self._cleanup.callback(sideband.close)
         self._load()
@@ -154,7 +154,7 @@ class Recording:
         programs = [introspect.program(fd) for probe in self._loaded for fd in probe.prog_fds()]
         own = [p.prog_id for p in programs]
         own_maps = {m for p in programs for m in p.map_ids} | own_rings.keys()
-        bpf = readings.BpfReadings(own, own_maps, own_rings) if stats_fd is not None else None
+        bpf = readings.BpfReadings(own, own_maps, own_rings) if has_stats else None
         self.manifest.recorder = {"pid": os.getpid(), "prog_ids": own}
         self.manifest.host = host.describe()
         self.manifest.clock = clock_reading()
@@ -165,22 +165,30 @@ class Recording:
             probe.attach(self.options.hz)
         session = SessionWriter(self.path, self.manifest)
         self._pipeline = Pipeline(
-            session, self._rings, sideband, TaskTable(), resolver, bpf, 1_000_000_000 // self.options.hz
+            session,
+            self._rings,
+            sideband,
+            TaskTable(),
+            resolver,
+            bpf,
+            sample_weight_ns=1_000_000_000 // self.options.hz,
+            stats_window_ns=self.options.stats_ms * 1_000_000,
         )
         self._pipeline.start()
 
-    def _enable_stats(self) -> int | None:
+    def _calibrate(self) -> bool:
+        """Measure what counting adds to a run; whether the kernel counts at all."""
         try:
             fd = introspect.enable_stats()
         except OSError as error:
             self.manifest.not_recorded["bpf_prog_stats"] = (
                 f"run statistics of eBPF programs: {error.strerror}; they need root and Linux 5.8"
             )
-            return None
-        self._cleanup.callback(os.close, fd)
+            return False
         with contextlib.suppress(OSError):
             self.manifest.calibration["bpf_stats_floor_ns"] = round(introspect.stats_floor_ns(), 1)
-        return fd
+        os.close(fd)
+        return True
 
     def _load(self) -> None:
         for name, events in self._asked.probes.items():
