@@ -6,6 +6,7 @@ Exit codes are those of errors.py; 0 when all went well, and for `record -- CMD`
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import time
@@ -37,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:  # whoever read the output, such as `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -140,8 +144,16 @@ def _record(args: argparse.Namespace) -> int:
         return 0
     print(("\r\x1b[K" if sys.stderr.isatty() else "") + _closing_line(recording), file=sys.stderr)
     print(path)
+    return _exit_code(recording)
+
+
+def _exit_code(recording: Recording) -> int:
+    """That of the command as a shell tells it; 0 when the recording ended first."""
     command = recording.manifest.command
-    return int(command["exit_code"] or 0) if command and not signalled else 0
+    if command is None or command["outlived"]:
+        return 0
+    code = int(command["exit_code"])
+    return code if code >= 0 else 128 - code
 
 
 def _progress(now: Progress, before: Progress | None) -> None:

@@ -40,7 +40,13 @@ def report(session: Path, output: Path | None = None, notebook: Path | None = No
     content = nbformat.read(notebook or notebooks_dir() / FIRST, as_version=4)
     _set_parameters(content, session.resolve())
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # else the kernel talks of frozen modules
-    client = NotebookClient(content, timeout=CELL_S, kernel_name="python3", store_widget_state=False)
+    client = NotebookClient(
+        content,
+        timeout=CELL_S,
+        kernel_name="python3",
+        store_widget_state=False,
+        extra_arguments=["--Application.log_level=ERROR"],  # it would warn of its own loopback sockets
+    )
     try:
         client.execute()
     except CellExecutionError as error:

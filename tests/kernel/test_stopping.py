@@ -53,6 +53,14 @@ def test_the_end_of_the_command_ends_the_recording_and_gives_its_exit_code(tmp_p
     assert json.loads((tmp_path / "s/manifest.json").read_text())["command"]["exit_code"] == 7
 
 
+def test_a_command_that_outlives_the_recording_is_ended_and_its_exit_code_is_not_ours(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tracelab", "record", "-o", str(tmp_path / "s"), "--events", "syscalls"]
+    done = subprocess.run([*command, "-d", "0.5", "--", *workload("sleeps", 60)], capture_output=True, timeout=30)
+    assert done.returncode == 0
+    about = json.loads((tmp_path / "s/manifest.json").read_text())["command"]
+    assert (about["exit_code"], about["outlived"]) == (-signal.SIGTERM, True)
+
+
 def test_what_was_appended_before_a_kill_is_all_there_when_the_session_is_opened(tmp_path: Path) -> None:
     spinner = subprocess.Popen(workload("calls"))
     try:

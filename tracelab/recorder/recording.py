@@ -109,7 +109,12 @@ class Recording:
             self._command = subprocess.Popen(argv)
         except OSError as error:
             raise UsageError(f"cannot run {argv[0]!r}: {error.strerror}") from error
-        self.manifest.command = {"argv": list(argv), "pid": self._command.pid, "exit_code": None}
+        self.manifest.command = {
+            "argv": list(argv),
+            "pid": self._command.pid,
+            "exit_code": None,
+            "outlived": True,  # it still ran when the recording ended
+        }
         return self._command
 
     def mark(self, text: str, time_ns: int | None = None, author: str = "user") -> None:
@@ -335,7 +340,10 @@ def record(
                 on_progress(now, before)
                 before, next_progress = now, next_progress + 1.0
             time.sleep(0.02)
-        if command is not None and command.poll() is None:
+        if command is not None and command.poll() is not None:
+            assert recording.manifest.command is not None
+            recording.manifest.command["outlived"] = False
+        elif command is not None:
             command.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 command.wait(0.2)

@@ -41,7 +41,7 @@ class Manifest:
     probes: Json = field(default_factory=dict)  #: name -> doc, value, attach, counts
     calibration: Json = field(default_factory=dict)  #: bpf_stats_floor_ns
     recorder: Json = field(default_factory=dict)  #: pid, prog_ids, cpu_ns: the recorder's own cost
-    command: Json | None = None  #: argv, pid and exit_code of the recorded command
+    command: Json | None = None  #: argv, pid, exit_code and outlived of the recorded command
     not_recorded: dict[str, str] = field(default_factory=dict)  #: what -> why, and how to get it
     tables: dict[str, Json] = field(default_factory=dict)  #: name -> rows, once the session is closed
     notes: list[str] = field(default_factory=list)
