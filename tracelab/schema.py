@@ -271,7 +271,7 @@ _ALL = (
 
 TABLES: dict[str, Table] = {t.name: t for t in _ALL}
 
-LOST_REASONS = ("ring full", "side-band full", "writer behind")  #: rows that are missing though they were asked for
+LOST_REASONS = ("ring full", "side-band full")  #: rows that are missing though they were asked for
 EXCLUDED_REASONS = ("own", "filtered", "idle")  #: rows left out on purpose, and counted
 
 

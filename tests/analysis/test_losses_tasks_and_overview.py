@@ -15,7 +15,7 @@ LOSSES = """
     0.5     syscalls   'ring full'       4
     1.5     syscalls   'ring full'       2
     1       syscalls   own               9
-    1       oncpu      'writer behind'   1
+    1       oncpu      'side-band full'   1
     1       side-band  'side-band full'  1
 """
 
@@ -24,7 +24,7 @@ def test_losses_come_first_with_their_share_of_what_the_source_saw(tmp_path: Pat
     found = losses(tables_of(tmp_path, events=EVENTS, samples="time_s pid\n1 7", losses=LOSSES))
     assert found.drop(columns="share").to_numpy().tolist() == [
         ["syscalls", "ring full", "lost", 6, 0.5, 1.5],
-        ["oncpu", "writer behind", "lost", 1, 1.0, 1.0],
+        ["oncpu", "side-band full", "lost", 1, 1.0, 1.0],
         ["side-band", "side-band full", "lost", 1, 1.0, 1.0],
         ["syscalls", "own", "left out", 9, 1.0, 1.0],
     ]

@@ -79,7 +79,7 @@ def test_no_loss_is_lost_by_binning(tmp_path: Path, bin_s: float) -> None:
     losses = """
         time_s  reason           count
         0.001   'ring full'      5
-        2       'writer behind'  7
+        2       'side-band full'  7
         4.2     'ring full'      11
     """
     tables = tables_of(tmp_path, events=EVENTS, losses=losses, manifest=SHORT)

@@ -8,7 +8,6 @@ from tracelab.query.tables import Tables
 
 _REMEDIES = {
     "ring full": "record less (--events with fewer events, --pid, --comm) or give a larger ring (--ring-mib)",
-    "writer behind": "write to a faster disk, or record less (--events with fewer events, --pid, --comm)",
     "side-band full": "record a quieter machine, or fewer processes: changes of threads and mappings came too fast",
 }
 

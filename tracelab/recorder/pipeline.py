@@ -79,7 +79,6 @@ class Pipeline:
         self.failure: TracelabError | Exception | None = None
         self.accounting = {p.probe.name: readings.Accounting(p.probe.name) for p, _ in rings}
         self.kept: dict[str, int] = {p.probe.name: 0 for p, _ in rings}
-        self.sideband_lost = 0
         self._probes = {p.probe.name: p for p, _ in rings}
         self._rings = rings
         self._sideband = sideband
@@ -241,7 +240,6 @@ class Pipeline:
         self.put("tasks", self._tasks.follow(records))
         for record in records:
             if isinstance(record, Lost):
-                self.sideband_lost += record.records
                 row = (record.time_ns, record.cpu, "side-band", "side-band full", record.records)
                 self.put("losses", readings.batch("losses", [row]))
         if self._resolver is None:
