@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -58,3 +59,16 @@ def test_every_view_is_drawn_without_kernel_and_network(exported, browser, tmp_p
     assert page.locator(".tl-written h3").inner_text() == "demo.tracelab"
     assert rate.locator("path[data-series]").bounding_box()["width"] > 300
     context.close()
+
+
+@pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "sanitised"])
+def test_a_picture_stands_in_where_a_viewer_takes_iframes_and_styles_away(open_page, trusted):
+    profile = Profile.from_stacks([([Frame("main"), Frame("work")], 3), ([Frame("main")], 1)])
+    cell = FlameGraph(profile)._repr_mimebundle_()["text/html"]
+    if not trusted:
+        cell = re.sub(r"<(iframe|style).*?</\1>", "", cell, flags=re.DOTALL)
+    page = open_page(f"<!doctype html><title>notebook</title><body>{cell}")
+    picture = page.locator("body > img")
+    assert picture.is_visible() is not trusted
+    assert picture.evaluate("img => img.naturalWidth") > 0  # it is a picture that can be decoded
+    assert trusted or picture.bounding_box()["width"] >= 300

@@ -20,7 +20,7 @@ from tracelab.views.rate_picture import HEIGHT, Plot, colours_of, rate_svg
 from tracelab.views.saved import BOOT, DrawnView, asset, module_source, packed, page
 from tracelab.views.wording import digits, escaped, percent, visible
 
-FIGURE_BINS, PICTURE_BINS = 600, 300  #: at most; neighbours are averaged, and the view says so
+FIGURE_BINS, PICTURE_BINS, SMALL_PICTURE_BINS = 600, 300, 100  #: at most; neighbours are averaged, and the view says so
 
 
 class EventRate(DrawnView):
@@ -111,7 +111,13 @@ class EventRate(DrawnView):
 
     def to_svg(self) -> str:
         """The rates as SVG, made without a browser."""
-        bins = self.bins.at_most(PICTURE_BINS)
+        return self._picture(PICTURE_BINS)
+
+    def _small_picture(self) -> str:
+        return self._picture(SMALL_PICTURE_BINS)
+
+    def _picture(self, at_most: int) -> str:
+        bins = self.bins.at_most(at_most)
         return rate_svg(bins, title=self.title, by=self.by, notes=self.notes(bins))
 
     def to_text(self) -> str:

@@ -169,10 +169,19 @@ class FlameGraph(DrawnView):
         return meta, b"".join(column.tobytes() for column in columns)
 
     def _page(self) -> str:
+        return self._page_with(self.to_svg(PICTURE_BYTES))
+
+    def _cell_page(self) -> str:
+        return self._page_with("")
+
+    def _small_picture(self) -> str:
+        return self.to_svg(PICTURE_BYTES)
+
+    def _page_with(self, picture: str) -> str:
         meta, data = self._packed()
         return page(
             title=self.title,
-            body=_BODY.format(picture=self.to_svg(PICTURE_BYTES)),
+            body=_BODY.format(picture=picture),
             style=asset("flamegraph.css"),
             script=module_source("flamegraph.js") + BOOT,
             data=packed(meta, data),

@@ -106,8 +106,19 @@ class DrawnView(View):
         raise NotImplementedError
 
     def _cell(self) -> str:
+        """The page in an iframe; a picture for viewers that take iframes away, and the style that hides it, too."""
         numbers = f"<details><summary>{escaped(self.title)}: the numbers</summary>{self._numbers()}</details>"
-        return iframe(self._page(), title=self.title, height=self.height) + numbers
+        encoded = base64.b64encode(self._small_picture().encode()).decode()
+        picture = f"<img alt='{escaped(self.title)}' src='data:image/svg+xml;base64,{encoded}'>"
+        return iframe(self._cell_page(), title=self.title, height=self.height) + _HIDDEN_PICTURE + picture + numbers
+
+    def _cell_page(self) -> str:
+        """The page for the iframe of a cell, which has the picture beside it."""
+        return self._page()
+
+    def _small_picture(self) -> str:
+        """The picture in a cell, where every kilobyte is stored once more."""
+        return self.to_svg()
 
     def _numbers(self) -> str:
         """The most important numbers as HTML, for readers and viewers that drop iframes."""
@@ -115,6 +126,9 @@ class DrawnView(View):
 
     def _other_forms(self) -> dict[str, Any]:
         return {"image/svg+xml": self.to_svg()}
+
+
+_HIDDEN_PICTURE = "<style>iframe + style + img { display: none }</style>"
 
 
 def escaped_lines(text: str) -> str:
