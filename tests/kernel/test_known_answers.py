@@ -24,7 +24,7 @@ def test_a_sleep_of_50_ms_is_one_clock_nanosleep_of_50_ms(tmp_path: Path) -> Non
     events = rows(recording, "events", pid=command_pid(recording))
     (duration_ns,) = [e["value"] for e in events if e["event"] == "clock_nanosleep"]
     assert isinstance(duration_ns, int)
-    assert 50_000_000 <= duration_ns < 80_000_000
+    assert 50_000_000 <= duration_ns < 150_000_000  # a busy machine wakes it late
 
 
 def test_every_call_of_a_process_is_accounted_for(tmp_path: Path) -> None:

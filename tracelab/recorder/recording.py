@@ -1,6 +1,6 @@
 """A recording: from the options to a closed session, whatever happens on the way.
 
-    with Recording("out.tracelab", events="syscalls,oncpu") as recording:
+    with Recording("out.tracelab", Options(events="syscalls")) as recording:
         ...
     recording.path
 
@@ -160,6 +160,8 @@ class Recording:
         own = [p.prog_id for p in programs]
         own_maps = {m for p in programs for m in p.map_ids} | own_rings.keys()
         bpf = readings.BpfReadings(own, own_maps, own_rings) if has_stats else None
+        if bpf is not None:
+            self._cleanup.callback(bpf.close_window)
         self.manifest.recorder = {"pid": os.getpid(), "prog_ids": own}
         self.manifest.host = host.describe()
         self.manifest.clock = clock_reading()
@@ -262,7 +264,8 @@ class Recording:
             if missing:
                 self.manifest.notes.append(f"{missing} records of {name} were submitted but never read")
         self.manifest.achieved["ring_high_water_bytes"] = {
-            f"{p.probe.name}": ring.high_water_bytes for p, ring in self._rings
+            name: max(ring.high_water_bytes for p, ring in self._rings if p.probe.name == name)
+            for name in pipeline.accounting
         }
         self.manifest.notes += pipeline.notes()
         usage = resource.getrusage(resource.RUSAGE_SELF)
