@@ -14,6 +14,7 @@ import platform
 import re
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,9 @@ def _import_from(package: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules["bcc"] = module
     try:
-        spec.loader.exec_module(module)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # newer Pythons have remarks on BCC's regular expressions
+            spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules["bcc"]
         raise NeedsBcc(f"BCC in {package} does not load: {error}; {INSTALL_BCC}") from error
