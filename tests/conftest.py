@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
-import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 import what_ran
+from chromium import BROWSERS, chromium_path
 from loaded_bpf import MARK, leftover_programs, tracing_programs, why_no_recording
 from what_ran import LANES
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
-
-BROWSERS = ("chromium", "google-chrome", "google-chrome-stable", "chromium-browser")
 
 collect_ignore = ["data", "workloads"]  # programs and files that tests use
 
@@ -57,15 +50,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @functools.cache
-def chromium_path() -> str | None:
-    """Path of a Chromium that starts, or None; Ubuntu's /usr/bin/chromium-browser may be a stand-in that does not."""
-    for path in filter(None, map(shutil.which, BROWSERS)):
-        if subprocess.run([path, "--version"], capture_output=True, timeout=60).returncode == 0:
-            return path
-    return None
-
-
-@functools.cache
 def why_no_browser() -> str | None:
     """Why browser tests cannot run here; None where they can."""
     if not chromium_path():
@@ -75,16 +59,6 @@ def why_no_browser() -> str | None:
     except ImportError:
         return "the playwright package is missing; pip install 'tracelab-ebpf[test]'"
     return None
-
-
-@pytest.fixture
-def chromium() -> Iterator[Browser]:
-    """A headless Chromium. It ends with its test: Playwright's event loop would be in the way of a notebook's."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu"]  # root has no sandbox, a CI machine no GPU
-        yield playwright.chromium.launch(executable_path=chromium_path(), args=options)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from tracelab.recorder.loader import import_bcc
+from tracelab.recorder.loader import import_bcc, own_headers
 from tracelab.recorder.options import Options
-from tracelab.recorder.probes import bpf_dir
 from tracelab.recorder.recording import Recording, record
 from tracelab.session.parts import read_stream
 
@@ -82,9 +81,8 @@ def counting_exits() -> Iterator[Callable[[int], int]]:
 
     Yields a function that tells the count of a process so far.
     """
-    before = os.environ.get("BCC_KERNEL_SOURCE")
-    os.environ["BCC_KERNEL_SOURCE"] = str(bpf_dir() / "headers")
-    program = import_bcc().BPF(text=COUNT_BY_PROCESS.encode(), cflags=["-w"])
+    with own_headers():
+        program = import_bcc().BPF(text=COUNT_BY_PROCESS.encode(), cflags=["-w"])
     seen = program[b"seen"]
 
     def count(pid: int) -> int:
@@ -94,8 +92,6 @@ def counting_exits() -> Iterator[Callable[[int], int]]:
         yield count
     finally:
         program.cleanup()
-        if before is None:
-            del os.environ["BCC_KERNEL_SOURCE"]
 
 
 def start_recorder(path: Path, *arguments: str) -> subprocess.Popen[bytes]:

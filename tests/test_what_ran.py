@@ -20,7 +20,7 @@ def run(tmp_path):
 
     def run_pytest(files: dict[str, str], *arguments: str) -> tuple[int, list[str]]:
         (tmp_path / "pyproject.toml").write_text(SETTINGS)
-        for name in ("conftest.py", "loaded_bpf.py", "what_ran.py"):
+        for name in ("conftest.py", "chromium.py", "loaded_bpf.py", "what_ran.py"):
             (tmp_path / "tests").mkdir(exist_ok=True)
             shutil.copy(HERE / name, tmp_path / "tests")
         for name, text in files.items():

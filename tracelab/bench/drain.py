@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from tracelab.bench.tracer import RING_MIB, NotRun, Outcome, Tracer
 from tracelab.errors import TracelabError
 from tracelab.recorder.loader import import_bcc
+from tracelab.session.listing import part_number
 from tracelab.session.manifest import Manifest
 from tracelab.session.parts import publish, read_stream
 
@@ -81,7 +82,7 @@ def session_outcome(session: Path) -> Outcome:
     stored_ns = max(part.stat().st_mtime_ns for part in parts)
     cpu_s = time.process_time()
     for stream in sorted(p for p in parts if p.suffix == ".arrows"):
-        publish(folder, int(stream.stem.partition("-")[2]), "events", read_stream(stream))
+        publish(folder, part_number(stream), "events", read_stream(stream))
     cpu_s = time.process_time() - cpu_s
     files = list(folder.glob("*.parquet"))
     return Outcome(

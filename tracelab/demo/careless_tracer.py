@@ -6,7 +6,6 @@ bpftrace where it is installed and tracefs can be had, else a small program of o
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import subprocess
 import sys
@@ -16,8 +15,7 @@ from pathlib import Path
 
 from tracelab.errors import CannotRecord
 from tracelab.recorder import introspect
-from tracelab.recorder.loader import import_bcc
-from tracelab.recorder.probes import bpf_dir
+from tracelab.recorder.loader import import_bcc, own_headers
 
 TRACEFS = Path("/sys/kernel/tracing")
 ONE_LINER = 'tracepoint:raw_syscalls:sys_enter { printf("%d %s %d\\n", pid, comm, args->id); }'
@@ -59,8 +57,8 @@ def careless_tracer(bpftrace: str | None = shutil.which("bpftrace")) -> Iterator
 
 def main() -> None:
     """The tracer of our own: a callback, a decoded object and a line of text for every event."""
-    os.environ["BCC_KERNEL_SOURCE"] = str(bpf_dir() / "headers")
-    program = import_bcc().BPF(text=TEXT, cflags=["-w"])
+    with own_headers():
+        program = import_bcc().BPF(text=TEXT, cflags=["-w"])
     events = program["events"]
 
     def on_event(cpu: int, data: object, size: int) -> None:

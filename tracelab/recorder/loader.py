@@ -33,6 +33,7 @@ INSTALL_BCC = (
     "or `pacman -S python-bcc` (Arch); no package on PyPI is it"
 )
 COUNTERS = ("kept", "lost", "own", "filtered", "idle")  #: as in bpf/tracelab.h
+_HEADERS = "BCC_KERNEL_SOURCE"  #: where BCC looks for the headers of a kernel
 _FOLDERS = (
     "/usr/lib/python3/dist-packages",
     "/usr/local/lib/python3/dist-packages",
@@ -67,6 +68,20 @@ def _import_from(package: Path) -> ModuleType:
         del sys.modules["bcc"]
         raise NeedsBcc(f"BCC in {package} does not load: {error}; {INSTALL_BCC}") from error
     return module
+
+
+@contextlib.contextmanager
+def own_headers() -> Iterator[None]:
+    """Have BCC compile against the include tree in `bpf/headers` meanwhile."""
+    before = os.environ.get(_HEADERS)
+    os.environ[_HEADERS] = str(bpf_dir() / "headers")
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_HEADERS]
+        else:
+            os.environ[_HEADERS] = before
 
 
 class LoadedProbe:
@@ -155,7 +170,7 @@ class LoadedProbe:
 
         flags = [f"-DLINUX_VERSION_CODE={_kernel_version_code()}", "-w"]
         flags += [f"-D{name}={value}" for name, value in self.macros.items()]
-        with _said_to_stderr() as said, _environment(BCC_KERNEL_SOURCE=str(bpf_dir() / "headers")):
+        with _said_to_stderr() as said, own_headers():
             try:
                 return Unattached(text=self.probe.text().encode(), cflags=flags)
             except Exception as error:
@@ -209,20 +224,6 @@ class LoadedProbe:
 def _kernel_version_code() -> int:
     major, minor, patch = (int(n) for n in (re.findall(r"\d+", platform.release()) + ["0", "0", "0"])[:3])
     return (major << 16) + (minor << 8) + min(patch, 255)
-
-
-@contextlib.contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 @dataclass

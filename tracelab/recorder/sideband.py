@@ -105,7 +105,7 @@ class SideBand:
         self._fds: list[int] = []
         self._rings: list[tuple[mmap.mmap, npt.NDArray[np.uint64], bytes | memoryview]] = []
         try:
-            for cpu in sorted(os.sched_getaffinity(0) | _online_cpus()):
+            for cpu in sorted(_online_cpus()):
                 self._open(cpu)
         except OSError as error:
             self.close()
