@@ -39,6 +39,8 @@ def test_every_view_of_a_notebook_draws_from_its_export_without_network(
     assert expected >= 1
     page = open_page(page_file.read_text(), height=900)
     assert page.locator("iframe").count() == expected
+    assert page.locator("iframe + style + img").count() == expected
+    assert page.locator("iframe + style + img:visible").count() == 0  # the stand-in is not shown beside the view
     for number, frame in enumerate(page.frames[1:]):
         page.locator("iframe").nth(number).scroll_into_view_if_needed()
         until(frame, DRAWN)

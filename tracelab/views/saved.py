@@ -128,7 +128,7 @@ class DrawnView(View):
         return {"image/svg+xml": self.to_svg()}
 
 
-_HIDDEN_PICTURE = "<style>iframe + style + img { display: none }</style>"
+_HIDDEN_PICTURE = "<style>iframe + style + img { display: none !important }</style>"
 
 
 def escaped_lines(text: str) -> str:
