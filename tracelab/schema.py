@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA_VERSION = 1
-HISTORY = {1: "first version"}
+SCHEMA_VERSION = 2
+HISTORY = {
+    1: "first version",
+    2: "sizes and keys of events, fields of texts, containers, program code, links, map entries, accounts",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,22 @@ _ALL = (
             Column("value", "int64", "probe", "unit and meaning from the probe; null when unknown"),
             Column("ret", "int64", "1", "return value; null when the event has none", repeats=True),
             _STACK,
-            Column("weight", "int32", "events", "events this row stands for; above 1 when sampled", repeats=True),
+            Column(
+                "weight", "int32", "events", "events this row stands for; above 1 when sampled", repeats=True
+            ),
+            Column(
+                "size_bytes",
+                "int64",
+                "bytes",
+                "bytes moved or asked for; null when the event has none",
+                repeats=True,
+            ),
+            Column(
+                "key",
+                "int64",
+                "probe",
+                "what it is about, as the probe says: an address, a device, a peer; or null",
+            ),
         ),
         "record with --events syscalls",
     ),
@@ -78,7 +96,13 @@ _ALL = (
             _PID,
             _TID,
             _STACK,
-            Column("kind", "string", "1", "what was sampled: on-CPU", repeats=True),
+            Column(
+                "kind",
+                "string",
+                "1",
+                "what was sampled: on-CPU, off-CPU, wakeup, ..., as the probe says",
+                repeats=True,
+            ),
             Column("weight", "int64", "unit", "what the sample stands for", repeats=True),
             Column("unit", "string", "1", "unit of weight", repeats=True),
             Column(
@@ -108,7 +132,9 @@ _ALL = (
             Column("offset", "int64", "bytes", "address relative to the image base"),
             Column("file", "string", "1", "source file, or null", repeats=True),
             Column("line", "int32", "1", "source line, or null"),
-            Column("inlined", "int32", "1", "1 for a frame that was inlined into the one before", repeats=True),
+            Column(
+                "inlined", "int32", "1", "1 for a frame that was inlined into the one before", repeats=True
+            ),
             Column("domain", "string", "1", "user, kernel, bpf or python", repeats=True),
         ),
         "record with --events oncpu",
@@ -119,11 +145,18 @@ _ALL = (
         (
             _TIME,
             _TID,
-            Column("event", "string", "1", "event that the text belongs to", repeats=True),
+            Column(
+                "event",
+                "string",
+                "1",
+                "event that the text belongs to, at the same time and thread",
+                repeats=True,
+            ),
             Column("text", "string", "1", "path, argument or address"),
             Column("truncated", "int32", "1", "1 when the text was cut", repeats=True),
+            Column("field", "string", "1", "what the text is: path, argv, exe, address, ...", repeats=True),
         ),
-        "no probe of this version records texts",
+        "record with --paths, or with a probe that carries texts, such as process",
     ),
     Table(
         "tasks",
@@ -137,12 +170,19 @@ _ALL = (
             Column("comm", "string", "1", "thread name from this moment on", repeats=True),
             Column("exe", "string", "1", "executable; null when unknown", repeats=True),
             Column("cgroup", "string", "1", "control group path; null when unknown", repeats=True),
+            Column("container", "string", "1", "container id; null outside of containers", repeats=True),
+            Column(
+                "container_name", "string", "1", "its name, where the runtime tells; else null", repeats=True
+            ),
+            Column(
+                "exit_code", "int32", "1", "exit status as wait(2) has it; null when unknown", repeats=True
+            ),
         ),
         "tasks are always recorded; the recording may have died in its first moments",
     ),
     Table(
         "bpf_progs",
-        "eBPF program seen loaded",
+        "eBPF program seen loaded, and again when its owners or attachment change",
         (
             _TIME,
             Column("prog_id", "int32", "1", "kernel id of the program"),
@@ -158,6 +198,13 @@ _ALL = (
             Column("jited_bytes", "int32", "bytes", "size of the machine code; 0 when interpreted"),
             Column("verified_insns", "int32", "1", "instructions the verifier walked"),
             Column("map_ids", "list<int32>", "1", "maps it uses"),
+            Column("insns", "int32", "1", "translated instructions; null when the kernel does not show them"),
+            Column(
+                "helpers", "string", "1", 'calls in its code by helper, as JSON, such as {"trace_printk": 1}'
+            ),
+            Column("tail_calls", "int32", "1", "tail calls in its code"),
+            Column("spin_locks", "int32", "1", "places in its code that take a spin lock"),
+            Column("code_map_ids", "list<int32>", "1", "maps that its code names"),
         ),
         "record as root on Linux 5.8 or later",
     ),
@@ -168,7 +215,9 @@ _ALL = (
             _TIME,
             Column("prog_id", "int32", "1", "kernel id of the program", repeats=True),
             Column("run_cnt", "int64", "1", "runs since the recording began, while they were counted"),
-            Column("run_time_ns", "int64", "ns", "time spent in those runs; contains the statistics' own floor"),
+            Column(
+                "run_time_ns", "int64", "ns", "time spent in those runs; contains the statistics' own floor"
+            ),
             Column("misses", "int64", "1", "runs refused meanwhile because one was under way on that CPU"),
             Column("counted_ns", "int64", "ns", "for how long runs were counted; null: all the time"),
         ),
@@ -187,6 +236,27 @@ _ALL = (
             Column("max_entries", "int64", "1", "capacity; bytes for ring buffers"),
             Column("flags", "int32", "1", "BPF_F_* bits", repeats=True),
             Column("own", "int32", "1", "1 when it belongs to this recording", repeats=True),
+            Column("owner_pids", "list<int32>", "1", "processes that hold a descriptor of it"),
+        ),
+        "record as root on Linux 5.8 or later",
+    ),
+    Table(
+        "bpf_links",
+        "eBPF link, or other attachment of a program, when first seen and when gone",
+        (
+            _TIME,
+            Column("link_id", "int32", "1", "kernel id of the link; null for an attachment without link"),
+            Column("prog_id", "int32", "1", "kernel id of the program", repeats=True),
+            Column(
+                "type",
+                "string",
+                "1",
+                "raw_tracepoint, tracepoint, kprobe, uprobe, perf_event, tracing, ...",
+                repeats=True,
+            ),
+            Column("target", "string", "1", "what it is attached to, or null", repeats=True),
+            Column("change", "string", "1", "seen or gone", repeats=True),
+            Column("own", "int32", "1", "1 when it belongs to this recording", repeats=True),
         ),
         "record as root on Linux 5.8 or later",
     ),
@@ -196,8 +266,22 @@ _ALL = (
         (
             _TIME,
             Column("map_id", "int32", "1", "kernel id of the map", repeats=True),
-            Column("memlock_bytes", "int64", "bytes", "memory charged; an estimate before Linux 6.4", repeats=True),
+            Column(
+                "memlock_bytes",
+                "int64",
+                "bytes",
+                "memory charged; an estimate before Linux 6.4",
+                repeats=True,
+            ),
             Column("fill_bytes", "int64", "bytes", "unread bytes of a ring buffer; null for other maps"),
+            Column("entries", "int64", "1", "entries in use; null where that cannot be told"),
+            Column(
+                "entries_exact",
+                "int32",
+                "1",
+                "1 when all were counted, 0 when estimated from a part",
+                repeats=True,
+            ),
         ),
         "record as root on Linux 5.8 or later",
     ),
@@ -212,8 +296,15 @@ _ALL = (
             Column("irq_ns", "int64", "ns", "time in hard and soft interrupts since boot"),
             Column("idle_ns", "int64", "ns", "idle time since boot, waiting for IO included"),
             Column("steal_ns", "int64", "ns", "time that the hypervisor gave to others since boot"),
-            Column("mem_total_bytes", "int64", "bytes", "memory of the machine; whole machine only", repeats=True),
-            Column("mem_available_bytes", "int64", "bytes", "memory available without swapping; whole machine only"),
+            Column(
+                "mem_total_bytes", "int64", "bytes", "memory of the machine; whole machine only", repeats=True
+            ),
+            Column(
+                "mem_available_bytes",
+                "int64",
+                "bytes",
+                "memory available without swapping; whole machine only",
+            ),
             Column("load1", "double", "1", "load average over a minute; whole machine only"),
             Column("context_switches", "int64", "1", "context switches since boot; whole machine only"),
         ),
@@ -230,6 +321,21 @@ _ALL = (
             Column("system_ns", "int64", "ns", "CPU time in the kernel since its start"),
             Column("rss_bytes", "int64", "bytes", "resident memory"),
             Column("threads", "int32", "1", "number of threads", repeats=True),
+            Column(
+                "pss_bytes", "int64", "bytes", "proportional memory; null unless the process is a --target"
+            ),
+            Column("voluntary_switches", "int64", "1", "waits since its start; null unless a --target"),
+            Column(
+                "involuntary_switches", "int64", "1", "preemptions since its start; null unless a --target"
+            ),
+            Column(
+                "read_bytes", "int64", "bytes", "read from storage since its start; null unless a --target"
+            ),
+            Column(
+                "write_bytes", "int64", "bytes", "written to storage since its start; null unless a --target"
+            ),
+            Column("minor_faults", "int64", "1", "page faults without IO since its start"),
+            Column("major_faults", "int64", "1", "page faults with IO since its start", repeats=True),
         ),
         "process readings are always recorded; the recording may have died in its first second",
     ),
@@ -257,6 +363,31 @@ _ALL = (
         "losses are always recorded; the recording may have died in its first moments",
     ),
     Table(
+        "accounts",
+        "probe, CPU and reading: what became of every event that the probe saw since the reading before",
+        (
+            _TIME,
+            _CPU,
+            Column("source", "string", "1", "probe", repeats=True),
+            Column(
+                "seen", "int64", "1", "times the probe ran for an event: the sum of the columns that follow"
+            ),
+            Column("kept", "int64", "1", "events that were kept"),
+            Column("lost", "int64", "1", "events lost because a ring was full", repeats=True),
+            Column(
+                "sampled_out",
+                "int64",
+                "1",
+                "events that the rows kept stand for by their weight",
+                repeats=True,
+            ),
+            Column("filtered", "int64", "1", "events that were not asked for", repeats=True),
+            Column("own", "int64", "1", "events of the recorder itself", repeats=True),
+            Column("idle", "int64", "1", "samples of the idle task", repeats=True),
+        ),
+        "accounts are always recorded; the recording may have died in its first moments",
+    ),
+    Table(
         "marks",
         "annotation",
         (
@@ -271,8 +402,13 @@ _ALL = (
 
 TABLES: dict[str, Table] = {t.name: t for t in _ALL}
 
-LOST_REASONS = ("ring full", "side-band full")  #: rows that are missing though they were asked for
-EXCLUDED_REASONS = ("own", "filtered", "idle")  #: rows left out on purpose, and counted
+LOST_REASONS = (
+    "ring full",
+    "side-band full",
+    "text ring full",
+    "probe busy",
+)  #: rows that are missing though they were asked for
+EXCLUDED_REASONS = ("own", "filtered", "idle", "sampled out")  #: rows left out on purpose, and counted
 
 
 def arrow_schema(table: str) -> pa.Schema:

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tracelab.errors import SessionExists
-from tracelab.schema import TABLES, arrow_schema
+from tracelab.schema import SCHEMA_VERSION, TABLES, arrow_schema
 from tracelab.session import writer as writer_module
 from tracelab.session.manifest import Manifest
 from tracelab.session.parts import read_stream
@@ -73,7 +73,7 @@ def test_names_given_as_dictionaries_are_stored_as_plain_strings_with_their_unit
     assert part.schema_arrow.field("kind").type == pa.string()
     assert part.read()["kind"].to_pylist() == ["off-CPU", "on-CPU", "off-CPU"]
     assert b'"weight": {"unit": "unit"' in part.metadata.metadata[b"tracelab.columns"]
-    assert part.metadata.metadata[b"tracelab.schema_version"] == b"1"
+    assert part.metadata.metadata[b"tracelab.schema_version"] == str(SCHEMA_VERSION).encode()
 
 
 def test_a_stream_cut_anywhere_gives_all_its_whole_batches(tmp_path: Path) -> None:

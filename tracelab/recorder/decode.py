@@ -78,6 +78,8 @@ def events_batch(probe: Probe, records: npt.NDArray[np.void]) -> pa.RecordBatch:
         _integers(records["ret"], np.int64) if "ret" in members else pa.nulls(n, pa.int64()),
         pa.nulls(n, pa.int64()),
         pa.array(np.ones(n, np.int32)),
+        pa.nulls(n, pa.int64()),
+        pa.nulls(n, pa.int64()),
     ]
     return pa.RecordBatch.from_arrays(columns, names=list(TABLES["events"].column_names))
 

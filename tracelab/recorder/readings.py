@@ -21,9 +21,10 @@ REASONS = {"lost": "ring full", "own": "own", "filtered": "filtered", "idle": "i
 
 
 def batch(table: str, rows: Rows) -> pa.RecordBatch:
-    """Rows, as tuples in the order of the schema, as a batch."""
+    """Rows, as tuples in the order of the schema, as a batch; columns that the tuples do not reach are null."""
     schema = arrow_schema(table)
     columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    columns += [(None,) * len(rows)] * (len(schema) - len(columns))
     return pa.RecordBatch.from_arrays(
         [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema
     )
