@@ -9,15 +9,17 @@ in `attrs["units"]` what its columns are counted in.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tracelab.errors import UsageError
 from tracelab.query.selection import FOREVER_NS, Selection
 from tracelab.recorder.child import ChildRecording, arguments
+from tracelab.recorder.options import fields, kind_of
 from tracelab.session.manifest import Manifest
 from tracelab.session.reader import Store
 
@@ -50,7 +52,11 @@ class Session:
     def _tables(self) -> Tables:
         from tracelab.query.tables import Tables
 
-        return self._whole._tables.narrowed(self._selection) if self._whole else Tables(self._store, self._selection)
+        return (
+            self._whole._tables.narrowed(self._selection)
+            if self._whole
+            else Tables(self._store, self._selection)
+        )
 
     @property
     def path(self) -> Path:
@@ -293,33 +299,30 @@ def open_session(path: str | os.PathLike[str]) -> Session:
     return Session(Store.open(path))
 
 
-def record(
-    path: str | os.PathLike[str],
-    *,
-    events: str | Sequence[str] = "syscalls,oncpu",
-    hz: int = 49,
-    pid: int | Iterable[int] = (),
-    comm: str | Iterable[str] = (),
-    ring_mib: float | None = None,
-    stats_ms: int | None = None,
-) -> Recording:
-    """Record this machine into folder `path` while the `with` block runs; options are those of `tracelab record`.
+def record(path: str | os.PathLike[str], **options: Any) -> Recording:
+    """Record this machine into folder `path` while the `with` block runs.
 
-        with record("x.tracelab", events="syscalls") as recording:
+        with record("x.tracelab", events="syscalls", comm="python3*", sample=10) as recording:
             ...
         recording.session
 
+    The keywords are the options of `tracelab record`, with `_` for `-`: events, hz, pid, comm, cgroup, min_us, sample,
+    budget, paths and so on; `tracelab record --help` tells of each. One value or several may be given where
+    several make sense.
+
     Raises CannotRecord with what would make it work, SessionExists, NoSuchProcess and UsageError.
     """
-    options = arguments(
-        events=events if isinstance(events, str) else ",".join(events),
-        hz=hz,
-        pid=list(_several(pid) or ()),
-        comm=list(_several(comm) or ()),
-        ring_mib=ring_mib,
-        stats_ms=stats_ms,
-    )
-    return Recording(Path(path), options)
+    known = {option.name: kind_of(option)[1] for option in fields()}
+    words: dict[str, object] = {}
+    for name, value in options.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 3)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(known)}"
+            raise UsageError(f"record() has no option {name!r}; {hint}")
+        if name == "events" and not isinstance(value, str):
+            value = ",".join(value)
+        words[name] = list(_several(value) or ()) if known[name] else value
+    return Recording(Path(path), arguments(**words))
 
 
 def _several(values: Any) -> tuple[Any, ...] | None:

@@ -69,7 +69,9 @@ def parser() -> argparse.ArgumentParser:
         "report", parents=[common], help="run a notebook on a session, into one self-contained HTML file"
     )
     report.add_argument("session", type=Path)
-    report.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: SESSION with suffix .html")
+    report.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="default: SESSION with suffix .html"
+    )
     report.add_argument("--notebook", type=Path, metavar="FILE", help="default: 01_first_session.ipynb")
     report.set_defaults(handler=_report)
 
@@ -86,29 +88,19 @@ def add_record_options(record: argparse.ArgumentParser) -> None:
     from tracelab.recorder import options
 
     record.add_argument("-o", "--output", type=Path, metavar="DIR", help="session folder; must not exist")
-    record.add_argument("--pid", type=int, action="append", default=[], metavar="P", help="only this process")
-    record.add_argument("--comm", action="append", default=[], metavar="C", help="only threads of this name")
-    record.add_argument(
-        "--events",
-        default=options.DEFAULT_EVENTS,
-        metavar="LIST",
-        help="probes, or probe:event, or system calls, with commas between (%(default)s)",
-    )
-    record.add_argument(
-        "--hz",
-        type=int,
-        default=options.DEFAULT_HZ,
-        metavar="N",
-        help="stack samples per second and CPU (%(default)s)",
-    )
-    record.add_argument(
-        "--stats-ms",
-        type=int,
-        default=options.DEFAULT_STATS_MS,
-        metavar="N",
-        help="of every second, count runs of eBPF programs for N ms: counting slows them down (%(default)s)",
-    )
-    record.add_argument("--ring-mib", type=float, metavar="MIB", help="size of the ring of events (64)")
+    for option in options.fields():
+        add = record.add_argument
+        name, shown = f"--{option.name.replace('_', '-')}", option.metadata["help"].replace("%", "%%")
+        if option.default is False:
+            add(name, action="store_true", help=shown)
+            continue
+        kind, several = options.kind_of(option)
+        if several:
+            add(name, type=kind, action="append", default=[], metavar=option.metadata["metavar"], help=shown)
+        else:
+            default = option.default
+            shown += f" ({default})" if default else ""
+            add(name, type=kind, default=default, metavar=option.metadata["metavar"], help=shown)
 
 
 def _record(args: argparse.Namespace) -> int:
@@ -116,9 +108,7 @@ def _record(args: argparse.Namespace) -> int:
     from tracelab.recorder.options import Options
     from tracelab.recorder.recording import record
 
-    options = Options(
-        args.events, args.hz, tuple(args.pid), tuple(args.comm), args.ring_mib, args.stats_ms
-    )
+    options = Options.of(vars(args))
     path = args.output or Path(time.strftime("%Y%m%d-%H%M%S.tracelab"))
     control = Control(args.control_fd) if args.control_fd is not None else None
     signalled: list[int] = []

@@ -45,20 +45,13 @@ def record_cell(shell: InteractiveShell, line: str, cell: str) -> Session:
     Raises UsageError and what the recorder raises.
     """
     from tracelab.api import record
+    from tracelab.recorder.options import fields
 
     args = parser().parse_args(shlex.split(line))
     if not args.name.isidentifier():
         raise UsageError(f"%%record: {args.name!r} cannot be the name of a variable")
     path = args.output or Path(tempfile.mkdtemp(prefix="tracelab-")) / f"{args.name}.tracelab"
-    recording = record(
-        path,
-        events=args.events,
-        hz=args.hz,
-        pid=args.pid,
-        comm=args.comm,
-        ring_mib=args.ring_mib,
-        stats_ms=args.stats_ms,
-    )
+    recording = record(path, **{option.name: getattr(args, option.name) for option in fields()})
     with recording:
         result = shell.run_cell(cell)
     session = recording.session

@@ -8,8 +8,9 @@ from collections import Counter
 from pathlib import Path
 
 from recordings import command_pid, counting_exits, recorded, rows, workload
-from tracelab.recorder.decode import syscall_numbers
+from tracelab.recorder.eventnames import event_numbers
 from tracelab.recorder.options import Options
+from tracelab.recorder.probes import all_probes
 from tracelab.recorder.recording import Recording
 
 
@@ -116,5 +117,5 @@ def _wait_for_state(pid: int, state: str) -> None:
     while True:
         fields = stat.read_text().rpartition(")")[2].split()
         wchan = Path(f"/proc/{pid}/syscall").read_text().split()[0]
-        if fields[0] == state and wchan == str(syscall_numbers(frozenset({"openat"}))[0]):
+        if fields[0] == state and wchan == str(event_numbers(all_probes()["syscalls"], frozenset({"openat"}))[0]):
             return

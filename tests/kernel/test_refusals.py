@@ -15,7 +15,7 @@ from recordings import rows_of, workload
 from tracelab.errors import NeedsBcc, ProbeUnavailable
 from tracelab.recorder import loader
 from tracelab.recorder.options import Options
-from tracelab.recorder.probes import Probe, all_probes
+from tracelab.recorder.probes import all_probes, read_probe
 from tracelab.recorder.recording import Recording
 
 
@@ -61,7 +61,10 @@ def test_a_user_who_is_not_root_is_told_what_would_help(tmp_path: Path) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=tmp_path
     )
     assert done.returncode == 3, done.stderr
-    assert "needs root, with CAP_SYS_ADMIN or both CAP_BPF and CAP_PERFMON; run it again with sudo" in done.stderr
+    assert (
+        "needs root, with CAP_SYS_ADMIN or both CAP_BPF and CAP_PERFMON; run it again with sudo"
+        in done.stderr
+    )
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "s").exists()
 
@@ -90,23 +93,15 @@ def test_a_machine_without_bcc_is_told_which_package_has_it(monkeypatch: pytest.
 def test_a_probe_that_the_kernel_lacks_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "missing.c"
     source.write_text(
-        '#include "tracelab.h"\nRAW_TRACEPOINT_PROBE(no_such_tracepoint) { count(KEPT); return 0; }\n'
-        "struct record { u64 time_ns; u32 pid; u32 tid; u32 cpu; };\n"
+        "// probe: missing\n// doc: never\n// group: user\n// table: events\n// value: count, 1\n"
+        "// attach: raw_tracepoint no_such_tracepoint\n// or: tracepoint no:such\n// needs: Linux 99\n"
+        '#include "tracelab.h"\nRAW_TRACEPOINT_PROBE(no_such_tracepoint) { return 0; }\n'
     )
-    (tmp_path / "tracelab.h").write_text((all_probes()["syscalls"].source.parent / "tracelab.h").read_text())
-    missing = Probe(
-        "missing",
-        "never",
-        "events",
-        "count",
-        "1",
-        ("raw_tracepoint no_such_tracepoint",),
-        "Linux 99",
-        "",
-        source,
-    )
+    missing = read_probe(source)
     monkeypatch.setitem(all_probes(), "missing", missing)
-    with pytest.raises(ProbeUnavailable, match=r"refuses raw_tracepoint no_such_tracepoint.*needs Linux 99"):
+    with pytest.raises(
+        ProbeUnavailable, match=r"raw_tracepoint no_such_tracepoint: no such tracepoint; or .*needs Linux 99"
+    ):
         Recording(tmp_path / "s", Options(events="missing")).start()
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tracelab.recorder.accounting import COUNTERS
 from tracelab.recorder.loader import LoadedProbe
 from tracelab.recorder.probes import all_probes
 from tracelab.recorder.ring import pages_for
@@ -86,7 +87,7 @@ def main(style: str, pid: str, ring_mib: str) -> None:
         probe.detach()
         ring.bpf.ring_buffer_consume()
         stored_ns = time.time_ns()
-        _, lost, *_ = probe.counts().sum(axis=1).tolist()
+        lost = int(probe.counts().sum(axis=1)[COUNTERS.index("lost")])
         number = kept[0] if style == "count_only" else len(kept)
         print(json.dumps({"kept": number, "lost": lost, "stored_ns": stored_ns}), flush=True)
     finally:

@@ -84,7 +84,9 @@ class ChildRecording:
         if message is None:
             self._process.kill()
             said = self._process.communicate()[1].decode(errors="replace").strip()
-            raise CannotRecord(f"the recorder ended without a word: {said or 'no output'}; try `tracelab record`")
+            raise CannotRecord(
+                f"the recorder ended without a word: {said or 'no output'}; try `tracelab record`"
+            )
         if "error" in message:
             kind = getattr(errors, str(message["error"]), TracelabError)
             error = TracelabError.__new__(kind)
@@ -147,14 +149,19 @@ def _receive(connection: socket.socket, seconds: float) -> dict[str, Any] | None
 
 
 def arguments(**options: object) -> list[str]:
-    """Command line of `tracelab record` for keyword options; None and empty ones are left out.
+    """Command line of `tracelab record` for keyword options; None, False and empty ones are left out.
 
-    >>> arguments(hz=99, pid=(1, 2), comm=(), ring_mib=None)
-    ['--hz', '99', '--pid', '1', '--pid', '2']
+    >>> arguments(hz=99, pid=(1, 2), comm=(), ring_mib=None, paths=True)
+    ['--hz', '99', '--pid', '1', '--pid', '2', '--paths']
     """
     words: list[str] = []
     for name, value in options.items():
         for item in value if isinstance(value, list | tuple) else [value]:
-            if item is not None:
-                words += [f"--{name.replace('_', '-')}", os.fspath(item) if isinstance(item, Path) else str(item)]
+            if item is True:
+                words.append(f"--{name.replace('_', '-')}")
+            elif item not in (None, False, ""):
+                words += [
+                    f"--{name.replace('_', '-')}",
+                    os.fspath(item) if isinstance(item, Path) else str(item),
+                ]
     return words

@@ -1,108 +1,114 @@
-"""Records of a ring, as arrays, to rows of table events."""
+"""Records of a ring, as arrays, to rows of tables events and strings."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tracelab.errors import UsageError
-from tracelab.recorder.loader import import_bcc
 from tracelab.recorder.probes import Probe
-from tracelab.schema import TABLES
+from tracelab.schema import TABLES, arrow_schema
 
 UNKNOWN = np.uint64(0xFFFF_FFFF_FFFF_FFFF)  #: a value that the kernel side could not tell
-#: Calls newer than the table of the oldest BCC in use; their numbers are the same on all architectures.
-_NEWER_SYSCALLS = {
-    449: "futex_waitv",
-    450: "set_mempolicy_home_node",
-    451: "cachestat",
-    452: "fchmodat2",
-    453: "map_shadow_stack",
-    454: "futex_wake",
-    455: "futex_wait",
-    456: "futex_requeue",
-    457: "statmount",
-    458: "listmount",
-    459: "lsm_get_self_attr",
-    460: "lsm_set_self_attr",
-    461: "lsm_list_modules",
-    462: "mseal",
-    463: "setxattrat",
-    464: "getxattrat",
-    465: "listxattrat",
-    466: "removexattrat",
-    467: "open_tree_attr",
-}
-_NAMED = 1024  #: numbers from here on share one name: no kernel has them
+Records = npt.NDArray[np.void]
 
 
-@cache
-def syscall_names() -> tuple[str, ...]:
-    """Names by number, from BCC's table; `syscall_N` where it has none."""
-    import_bcc()
-    from bcc.syscall import syscalls
+def events_batch(probe: Probe, names: tuple[str, ...], records: Records) -> pa.RecordBatch:
+    """Rows of table events, in the order of the records; members that a record lacks become null.
 
-    known: dict[int, str] = dict(_NEWER_SYSCALLS)
-    known.update({number: name.decode() for number, name in syscalls.items()})
-    return (*(known.get(n, f"syscall_{n}") for n in range(_NAMED)), "unknown")
-
-
-def syscall_numbers(names: frozenset[str]) -> list[int]:
-    """Numbers of named system calls; raises UsageError, with near names, for one that there is not."""
-    import difflib
-
-    numbers = {name: number for number, name in enumerate(syscall_names())}
-    for name in names:
-        if name not in numbers:
-            near = difflib.get_close_matches(name, numbers, 3)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            raise UsageError(f"{name!r} is neither a probe nor a system call{hint}")
-    return sorted(numbers[name] for name in names)
-
-
-def events_batch(probe: Probe, records: npt.NDArray[np.void]) -> pa.RecordBatch:
-    """Rows of table events, in the order of the records; members that a record lacks become null."""
+    `names` are those of the probe's events, by number; see eventnames.py.
+    """
     n = len(records)
-    members = records.dtype.names or ()
     columns = [
         _integers(records["time_ns"], np.int64),
         _integers(records["cpu"], np.int32),
         _integers(records["pid"], np.int32),
         _integers(records["tid"], np.int32),
         pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), _dictionary((probe.name,))),
-        _names(probe, records),
-        _values(records["value"]) if "value" in members else pa.nulls(n, pa.int64()),
-        _integers(records["ret"], np.int64) if "ret" in members else pa.nulls(n, pa.int64()),
+        _names(probe, names, records),
+        _values(records, "value"),
+        _values(records, "ret"),
         pa.nulls(n, pa.int64()),
-        pa.array(np.ones(n, np.int32)),
-        pa.nulls(n, pa.int64()),
-        pa.nulls(n, pa.int64()),
+        _weights(records),
+        _values(records, "size_bytes"),
+        _values(records, "key"),
     ]
     return pa.RecordBatch.from_arrays(columns, names=list(TABLES["events"].column_names))
 
 
+def texts_batch(probe: Probe, names: tuple[str, ...], records: Records) -> pa.RecordBatch | None:
+    """Rows of table strings for the texts in the records, the empty ones left out; None when records carry none.
+
+    A text ends at its first zero byte, and is marked as truncated when that is the last one. Where a record tells
+    the length as well, as `NAME_bytes`, zeros inside become blanks, and a length beyond the member marks the text.
+    """
+    fields: Mapping[str, Any] = records.dtype.fields or {}
+    sizes = {name: field[0].itemsize for name, field in fields.items() if field[0].kind == "S"}
+    if not sizes:
+        return None
+    schema = arrow_schema("strings")
+    parts = [_texts(probe, names, records, member, size, schema) for member, size in sizes.items()]
+    if not any(part.num_rows for part in parts):
+        return None
+    return pa.Table.from_batches(parts, schema=schema).combine_chunks().to_batches()[0]
+
+
+def _texts(
+    probe: Probe, names: tuple[str, ...], records: Records, member: str, size: int, schema: pa.Schema
+) -> pa.RecordBatch:
+    raw = records[member].tolist()
+    if f"{member}_bytes" in (records.dtype.names or ()):
+        length = records[f"{member}_bytes"]
+        texts = [t[:n].rstrip(b"\0").replace(b"\0", b" ") for t, n in zip(raw, length.tolist(), strict=True)]
+        cut = length > size
+    else:
+        texts = [t.split(b"\0", 1)[0] for t in raw]
+        cut = np.array([len(t) >= size - 1 for t in texts], np.bool_)
+    some = np.array([bool(t) for t in texts], np.bool_)
+    columns = [
+        _integers(records["time_ns"], np.int64),
+        _integers(records["tid"], np.int32),
+        _names(probe, names, records).cast(pa.string()),
+        pa.array([t.decode("utf-8", "backslashreplace") for t in texts], pa.string()),
+        pa.array(cut.astype(np.int32)),
+        pa.array([member] * len(records), pa.string()),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema).filter(pa.array(some))
+
+
 def _integers(column: npt.NDArray[np.generic], kind: type[np.signedinteger]) -> pa.Array:
+    if column.dtype.itemsize != np.dtype(kind).itemsize:
+        return pa.array(column.astype(kind))
     return pa.array(np.ascontiguousarray(column).view(kind))
 
 
-def _values(column: npt.NDArray[np.uint64]) -> pa.Array:
-    values = np.ascontiguousarray(column)
-    unknown = values == UNKNOWN
-    return pa.array(values.view(np.int64), mask=unknown if unknown.any() else None)
+def _values(records: Records, member: str) -> pa.Array:
+    """A member as int64; null where the record has none, or all ones of an unsigned one."""
+    if member not in (records.dtype.names or ()):
+        return pa.nulls(len(records), pa.int64())
+    column = np.ascontiguousarray(records[member])
+    if column.dtype != np.uint64:
+        return pa.array(column.astype(np.int64))
+    unknown = column == UNKNOWN
+    return pa.array(column.view(np.int64), mask=unknown if unknown.any() else None)
 
 
-def _names(probe: Probe, records: npt.NDArray[np.void]) -> pa.DictionaryArray:
+def _weights(records: Records) -> pa.Array:
+    if "weight" not in (records.dtype.names or ()):
+        return pa.array(np.ones(len(records), np.int32))
+    return _integers(records["weight"], np.int32)
+
+
+def _names(probe: Probe, names: tuple[str, ...], records: Records) -> pa.DictionaryArray:
     if not probe.events:
-        return pa.DictionaryArray.from_arrays(
-            pa.array(np.zeros(len(records), np.int32)), _dictionary((probe.name,))
-        )
-    member, namespace = probe.events.split()
-    assert namespace == "syscall", namespace
-    numbers = np.minimum(records[member], _NAMED).astype(np.int32)
-    return pa.DictionaryArray.from_arrays(pa.array(numbers), _dictionary(syscall_names()))
+        numbers = np.zeros(len(records), np.int32)
+    else:
+        numbers = np.minimum(records[probe.events.split()[0]], len(names) - 1).astype(np.int32)
+    return pa.DictionaryArray.from_arrays(pa.array(numbers), _dictionary(names))
 
 
 @cache

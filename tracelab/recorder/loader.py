@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tracelab.errors import CannotRecord, NeedsBcc, NeedsRoot, ProbeUnavailable
+from tracelab.recorder import btf, introspect, tracefs
 from tracelab.recorder.probes import Probe, bpf_dir
 from tracelab.recorder.ring import Ring
 
@@ -32,7 +33,14 @@ INSTALL_BCC = (
     "install it with `apt-get install python3-bpfcc` (Debian, Ubuntu), `dnf install python3-bcc` (Fedora) "
     "or `pacman -S python-bcc` (Arch); no package on PyPI is it"
 )
-COUNTERS = ("kept", "lost", "own", "filtered", "idle")  #: as in bpf/tracelab.h
+PROGRAM_TYPES = {
+    "raw_tracepoint": "RAW_TRACEPOINT",
+    "tracepoint": "TRACEPOINT",
+    "kprobe": "KPROBE",
+    "kretprobe": "KPROBE",
+    "perf_event": "PERF_EVENT",
+}  #: BCC's name for each kind of attachment
+PERF_EVENTS = {"cpu-clock": ("SOFTWARE", "CPU_CLOCK"), "cycles": ("HARDWARE", "CPU_CYCLES")}
 _HEADERS = "BCC_KERNEL_SOURCE"  #: where BCC looks for the headers of a kernel
 _FOLDERS = (
     "/usr/lib/python3/dist-packages",
@@ -85,19 +93,23 @@ def own_headers() -> Iterator[None]:
 
 
 class LoadedProbe:
-    """A compiled and verified probe; `attach` starts it, `close` leaves nothing behind."""
+    """A compiled and verified probe; `attach` starts it, `close` leaves nothing behind.
+
+    Raises ProbeUnavailable when this kernel lacks what every way to attach it needs, and NeedsRoot.
+    """
 
     def __init__(self, probe: Probe, macros: Mapping[str, object]) -> None:
         self.probe = probe
-        self.macros = dict(macros)
         self.messages = ""  #: what BCC and clang had to say
+        self.way = available_way(probe)  #: which of the probe's ways to attach is taken
+        self.macros = {**macros, "WAY": self.way, **kernel_offsets(probe)}
         self._bcc = import_bcc()
         self._bpf = self._compile()
         self._perf_events: list[tuple[int, int]] = []
         self._functions: dict[str, Any] = {}
+        self._attached_also: list[str] = []
         try:
-            for function in self._bpf_functions():
-                self._load(function)
+            self._load_functions()
         except BaseException:
             self._bpf.cleanup()
             raise
@@ -110,24 +122,36 @@ class LoadedProbe:
         """BCC's object for one of the probe's maps."""
         return self._bpf[name.encode()]
 
-    def ring(self, name: str, struct: str) -> Ring:
-        """A reader of ring `name`, whose records are C structs `struct`."""
-        table = self._bpf[name.encode()]
-        pages = int(table.max_entries)
-        return Ring(table.map_fd, pages, self.probe.dtype(struct, self.macros))
+    def rings(self) -> list[tuple[int, str, Ring]]:
+        """Every ring that the probe has, as `(map descriptor, C struct of its records, reader)`."""
+        found = []
+        names = [(name, struct) for name, struct in self.probe.rings if self._has_map(name)]
+        shards = int(str(self.macros.get("SHARDS", 1)))
+        names += [(f"ring{n}", dict(self.probe.rings)["ring"]) for n in range(1, shards)]
+        for name, struct in names:
+            table = self._bpf[name.encode()]
+            size_bytes = int(table.max_entries)
+            dtype = self.probe.dtype(struct, self.macros)
+            found.append((int(table.map_fd), struct, Ring(table.map_fd, size_bytes, dtype)))
+        return found
 
     def counts(self) -> npt.NDArray[np.int64]:
-        """What became of every event, shape (COUNTERS, CPUs)."""
-        table = self._bpf[b"counts"]
-        return np.array([list(table[table.Key(i)]) for i in range(len(COUNTERS))], np.int64)
+        """The accounts, one reading of all counters of a CPU at once, shape (COUNTERS, CPUs)."""
+        table = self._bpf[b"accounts"]
+        of_cpus = table[table.Key(0)]
+        return np.array([[getattr(a, name) for a in of_cpus] for name in _members(of_cpus)], np.int64)
 
     def attach(self, hz: int) -> None:
-        """Start the probe; raises ProbeUnavailable when the kernel lacks what it attaches to."""
-        for where in self.probe.attach:
+        """Start the probe; raises ProbeUnavailable when the kernel refuses."""
+        wheres = self.probe.attach[self.way]
+        for where in (*wheres, *self.probe.also):
             kind, _, target = where.partition(" ")
             try:
                 self._attach(kind, target, hz)
             except Exception as error:
+                if where in self.probe.also:
+                    continue
+                self.detach()
                 raise ProbeUnavailable(
                     f"probe {self.probe.name}: this kernel refuses {where} ({error}); "
                     f"it needs {self.probe.needs}, or leave it out with --events"
@@ -142,6 +166,18 @@ class LoadedProbe:
             self._bpf.detach_raw_tracepoint(name)
         for name in list(self._bpf.tracepoint_fds):
             self._bpf.detach_tracepoint(name)
+        for name, functions in list(self._bpf.kprobe_fds.items()):
+            for function in list(functions):
+                self._bpf.detach_kprobe_event_by_fn(name, function)
+
+    def set_one_in(self, n: int) -> None:
+        """Have one of n events kept from now on; the probe must have been loaded to sample."""
+        table = self._bpf[b"one_in"]
+        table[table.Key(0)] = table.Leaf(n)
+
+    def misses(self) -> int:
+        """How often the kernel ran none of the programs, because one was under way on that CPU."""
+        return sum(introspect.program_stats(fd).misses for fd in self.prog_fds())
 
     def prog_fds(self) -> list[int]:
         """Descriptors of the probe's programs."""
@@ -151,13 +187,20 @@ class LoadedProbe:
         """Detach and unload everything."""
         self._bpf.cleanup()
 
-    def _bpf_functions(self) -> list[str]:
-        return [name.decode() for name in self._bpf_function_names()]
+    def _has_map(self, name: str) -> bool:
+        try:
+            self._bpf[name.encode()]
+        except KeyError:
+            return False
+        return True
 
-    def _bpf_function_names(self) -> Iterator[bytes]:
-        lib = self._bcc.lib
-        for i in range(lib.bpf_num_functions(self._bpf.module)):
-            yield lib.bpf_function_name(self._bpf.module, i)
+    def _load_functions(self) -> None:
+        """Load what the chosen way attaches; what is attached where it exists is loaded where it can be."""
+        for where in self.probe.attach[self.way]:
+            self._load(*where.split(maxsplit=1))
+        for where in self.probe.also:
+            with contextlib.suppress(ProbeUnavailable):
+                self._load(*where.split(maxsplit=1))
 
     def _compile(self) -> Any:
         bcc = self._bcc
@@ -178,14 +221,14 @@ class LoadedProbe:
         self.messages = said.text
         raise self._refused(failure) from failure
 
-    def _load(self, function: str) -> None:
-        kind = self._bcc.BPF.PERF_EVENT
-        for prefix, other in (("raw_tracepoint__", "RAW_TRACEPOINT"), ("tracepoint__", "TRACEPOINT")):
-            if function.startswith(prefix):
-                kind = getattr(self._bcc.BPF, other)
+    def _load(self, kind: str, target: str) -> None:
+        function = _function_of(kind, target)
+        if function in self._functions:
+            return
+        program_type = getattr(self._bcc.BPF, PROGRAM_TYPES[kind])
         with _said_to_stderr() as said:
             try:
-                self._functions[function] = self._bpf.load_func(function.encode(), kind)
+                self._functions[function] = self._bpf.load_func(function.encode(), program_type)
                 return
             except Exception as error:
                 failure = error
@@ -193,20 +236,22 @@ class LoadedProbe:
         raise self._refused(failure) from failure
 
     def _attach(self, kind: str, target: str, hz: int) -> None:
-        function = f"{kind}__{target.replace(':', '__')}"
+        function = _function_of(kind, target).encode()
         if kind == "raw_tracepoint":
-            self._bpf.attach_raw_tracepoint(target.encode(), function.encode())
+            self._bpf.attach_raw_tracepoint(target.encode(), function)
         elif kind == "tracepoint":
-            self._bpf.attach_tracepoint(target.encode(), function.encode())
-        elif kind == "perf_event" and target == "cpu-clock":
-            bcc = self._bcc
-            event = (bcc.PerfType.SOFTWARE, bcc.PerfSWConfig.CPU_CLOCK)
-            self._bpf.attach_perf_event(
-                *event, fn_name=next(iter(self._functions)).encode(), sample_period=1_000_000_000 // hz
-            )
-            self._perf_events.append(event)
+            tracefs.mount()
+            self._bpf.attach_tracepoint(target.encode(), function)
+        elif kind in ("kprobe", "kretprobe"):
+            getattr(self._bpf, f"attach_{kind}")(event=target.encode(), fn_name=function)
         else:
-            raise ValueError(f"no way to attach {kind!r}")
+            bcc = self._bcc
+            group, name = PERF_EVENTS[target]
+            configs = bcc.PerfSWConfig if group == "SOFTWARE" else bcc.PerfHWConfig
+            event = (getattr(bcc.PerfType, group), getattr(configs, name))
+            rate = {"sample_period": 1_000_000_000 // hz} if group == "SOFTWARE" else {"sample_freq": hz}
+            self._bpf.attach_perf_event(*event, fn_name=function, **rate)
+            self._perf_events.append(event)
 
     def _refused(self, error: Exception) -> CannotRecord:
         detail = f"{error}\n{self.messages}"
@@ -219,6 +264,80 @@ class LoadedProbe:
         )
         refused.add_note(detail)
         return refused
+
+
+def available_way(probe: Probe) -> int:
+    """The first of the probe's ways to attach that this kernel has; raises ProbeUnavailable, with what each lacks."""
+    lacking = []
+    for number, way in enumerate(probe.attach):
+        missing = [f"{where}: {reason}" for where in way if (reason := why_not(*where.split(maxsplit=1)))]
+        if not missing:
+            return number
+        lacking.append(" and ".join(missing))
+    raise ProbeUnavailable(
+        f"probe {probe.name} is not available on this kernel ({'; or '.join(lacking)}); "
+        f"it needs {probe.needs}, or leave it out with --events"
+    )
+
+
+def why_not(kind: str, target: str) -> str | None:
+    """Why nothing can be attached there on this kernel, as far as can be told without trying; None when it can."""
+    if kind == "raw_tracepoint":
+        try:
+            btf.running().tracepoint(target)
+        except btf.NoSuchMember:
+            return "no such tracepoint"
+        except (OSError, ValueError):
+            return None  # no BTF: the attempt will tell
+    elif kind == "tracepoint":
+        tracefs.mount()
+        return None if tracefs.has_tracepoint(target) else "no such tracepoint"
+    elif kind in ("kprobe", "kretprobe"):
+        if not Path("/sys/bus/event_source/devices/kprobe").is_dir():
+            return "this kernel was built without kprobes"
+        symbols = Path("/proc/kallsyms").read_text()
+        return None if re.search(rf" [tTwW] {re.escape(target)}$", symbols, re.M) else "no such function"
+    elif kind == "perf_event" and PERF_EVENTS.get(target, ("",))[0] == "HARDWARE":
+        return None if Path("/sys/bus/event_source/devices/cpu").is_dir() else "no hardware counters (PMU)"
+    return None
+
+
+def kernel_offsets(probe: Probe) -> dict[str, int]:
+    """Offsets of the members of kernel structs that the probe reads, by macro.
+
+    Raises ProbeUnavailable when the kernel shows no types, or has no such member.
+    """
+    members = probe.kernel_members()
+    found: dict[str, int] = {}
+    for member in members:
+        try:
+            types = btf.running()
+        except (OSError, ValueError) as error:
+            raise ProbeUnavailable(
+                f"probe {probe.name} is not available on this kernel ({btf.VMLINUX}: {error}); "
+                "it needs CONFIG_DEBUG_INFO_BTF, or leave it out with --events"
+            ) from error
+        missing = ""
+        for path in member.paths:
+            try:
+                found[member.macro] = types.member(path).offset
+                break
+            except btf.NoSuchMember as error:
+                missing = missing or str(error)
+        if member.macro not in found and not member.optional:
+            raise ProbeUnavailable(
+                f"probe {probe.name} is not available: {missing}; leave it out with --events"
+            )
+    return found
+
+
+def _function_of(kind: str, target: str) -> str:
+    """Name of the C function for an attachment, as BCC's macros make it."""
+    return "on_sample" if kind == "perf_event" else f"{kind}__{target.replace(':', '__')}"
+
+
+def _members(of_cpus: Any) -> list[str]:
+    return [name for name, *_ in of_cpus[0]._fields_]
 
 
 def _kernel_version_code() -> int:

@@ -26,7 +26,9 @@ import pyarrow as pa
 
 from tracelab.errors import TracelabError
 from tracelab.recorder import readings
-from tracelab.recorder.decode import events_batch
+from tracelab.recorder.accounting import Accounting
+from tracelab.recorder.decode import UNKNOWN, events_batch, texts_batch
+from tracelab.recorder.governor import Governor
 from tracelab.recorder.loader import LoadedProbe
 from tracelab.recorder.ring import Ring, Slots
 from tracelab.recorder.sideband import Exit, Fork, KernelSymbol, Lost, Mapped, Record, Rename, SideBand
@@ -39,7 +41,8 @@ if TYPE_CHECKING:
 DRAIN_SLEEP_S = 0.02
 DRAIN_BUSY = 0.1  #: share of a ring that is worth coming back for at once
 BUFFERS = 8
-BUFFER_RECORDS = 1 << 17
+BUFFER_BYTES = 4 << 20
+SAMPLES_WAITING_BYTES = 48 << 20  #: that wait to be resolved; beyond, their rings fill, and the kernel counts
 BUFFER_AGE_S = 0.2  #: events are handed on at this age even when their buffer is not full
 COUNTS_EVERY_S = 0.1
 READINGS_EVERY_S = 1.0
@@ -52,9 +55,29 @@ NICE_AT_STOP = -20  #: of all threads, so that the end comes soon however busy t
 Records = npt.NDArray[np.void]
 
 
+@dataclass(eq=False)
+class Stream:
+    """One ring of a probe, with what its records are."""
+
+    probe: LoadedProbe
+    ring: Ring
+    struct: str  #: C struct of its records; `text`: they give rows of table strings only
+    names: tuple[str, ...]  #: of the probe's events, by number
+
+    @property
+    def is_samples(self) -> bool:
+        """Whether its records are stack samples."""
+        return self.probe.probe.table == "samples"
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether its records carry texts."""
+        return any(field[0].kind == "S" for field in (self.ring.dtype.fields or {}).values())
+
+
 @dataclass
 class _Filling:
-    """Events of one probe on their way to the writer."""
+    """Events of one ring on their way to the writer."""
 
     slots: Slots
     used: int = 0
@@ -67,38 +90,37 @@ class Pipeline:
     def __init__(
         self,
         session: SessionWriter,
-        rings: list[tuple[LoadedProbe, Ring]],
+        streams: list[Stream],
         sideband: SideBand,
         tasks: TaskTable,
         resolver: StackResolver | None,
         bpf: readings.BpfReadings | None,
-        sample_weight_ns: int,
         stats_window_ns: int,
+        governor: Governor | None = None,
     ) -> None:
         self.session = session
         self.failure: TracelabError | Exception | None = None
-        self.accounting = {p.probe.name: readings.Accounting(p.probe.name) for p, _ in rings}
-        self.kept: dict[str, int] = {p.probe.name: 0 for p, _ in rings}
-        self._probes = {p.probe.name: p for p, _ in rings}
-        self._rings = rings
+        self._probes = {stream.probe.probe.name: stream.probe for stream in streams}
+        self.accounting = {name: Accounting(name) for name in self._probes}
+        self.kept: dict[str, int] = dict.fromkeys(self._probes, 0)
+        self._streams = streams
         self._sideband = sideband
         self._tasks = tasks
         self._resolver = resolver
         self._bpf = bpf
-        self._weight = sample_weight_ns
+        self._governor = governor
         self._stats_window_ns = stats_window_ns
         self._deep: set[int] = set()
-        self._to_write: queue.SimpleQueue[
-            tuple[str, pa.RecordBatch] | tuple[LoadedProbe, _Filling] | None
-        ] = queue.SimpleQueue()
+        self._samples_waiting_bytes = 0
+        self._to_write: queue.SimpleQueue[tuple[str, pa.RecordBatch] | tuple[Stream, _Filling] | None] = (
+            queue.SimpleQueue()
+        )
         self._to_resolve: queue.SimpleQueue[tuple[LoadedProbe, Records] | None] = queue.SimpleQueue()
-        self._free = {
-            p.probe.name: queue.SimpleQueue[Slots]() for p, _ in rings if p.probe.table == "events"
-        }
-        for probe, ring in rings:
-            for _ in range(BUFFERS if probe.probe.name in self._free else 0):
-                self._free[probe.probe.name].put(ring.buffer(BUFFER_RECORDS))
-        self._filling: dict[str, _Filling] = {}
+        self._free = {stream: queue.SimpleQueue[Slots]() for stream in streams if not stream.is_samples}
+        for stream, free in self._free.items():
+            for _ in range(BUFFERS):
+                free.put(stream.ring.buffer(BUFFER_BYTES // stream.ring.stride))
+        self._filling: dict[Stream, _Filling] = {}
         self._stopping = threading.Event()
         self._threads = {
             name: threading.Thread(
@@ -156,68 +178,81 @@ class Pipeline:
         while True:
             stopping = self._stopping.is_set()
             busy = False
-            for probe, ring in self._rings:
-                busy |= ring.fill_bytes() > DRAIN_BUSY * ring.size_bytes
-                if probe.probe.table == "events":
-                    self._drain_events(probe, ring, stopping)
+            for stream in self._streams:
+                busy |= stream.ring.fill_bytes() > DRAIN_BUSY * stream.ring.size_bytes
+                if stream.is_samples:
+                    self._drain_samples(stream, stopping)
                 else:
-                    self._drain_samples(probe, ring)
+                    self._drain_events(stream, stopping)
             if stopping:
                 return
             if not busy:
                 self._stopping.wait(DRAIN_SLEEP_S)
 
-    def _drain_samples(self, probe: LoadedProbe, ring: Ring) -> None:
-        while len(records := ring.read()):
-            self.kept[probe.probe.name] += len(records)
-            self._to_resolve.put((probe, records))
+    def _drain_samples(self, stream: Stream, stopping: bool) -> None:
+        while self._samples_waiting_bytes < SAMPLES_WAITING_BYTES or stopping:
+            records = stream.ring.read()
+            if not len(records):
+                return
+            self.kept[stream.probe.probe.name] += len(records)
+            self._samples_waiting_bytes += records.nbytes
+            self._to_resolve.put((stream.probe, records))
 
-    def _drain_events(self, probe: LoadedProbe, ring: Ring, stopping: bool) -> None:
-        name = probe.probe.name
+    def _drain_events(self, stream: Stream, stopping: bool) -> None:
+        name = stream.probe.probe.name
         while True:
-            filling = self._filling.get(name)
+            filling = self._filling.get(stream)
             if filling is None:
                 try:
-                    slots = self._free[name].get(timeout=0.1)
+                    slots = self._free[stream].get(timeout=0.1)
                 except queue.Empty:
                     if self.failure:
                         return
                     continue
-                filling = self._filling[name] = _Filling(slots, born=time.monotonic())
-            read = ring.read_into(filling.slots[filling.used :])
+                filling = self._filling[stream] = _Filling(slots, born=time.monotonic())
+            read = stream.ring.read_into(filling.slots[filling.used :])
             filling.used += read
-            self.kept[name] += read
+            self.kept[name] += read if stream.struct != "text" else 0
             full = filling.used == len(filling.slots)
-            if full or stopping or time.monotonic() - filling.born > BUFFER_AGE_S:
-                self._to_write.put((probe, self._filling.pop(name)))
+            old = filling.used and time.monotonic() - filling.born > BUFFER_AGE_S
+            if full or stopping or old:
+                self._to_write.put((stream, self._filling.pop(stream)))
             if not full:
                 return
 
     def _write(self) -> None:
         while (item := self._to_write.get()) is not None:
             where, what = item
-            if isinstance(where, LoadedProbe):
+            if isinstance(where, Stream):
                 assert isinstance(what, _Filling)
                 if not self.failure:
-                    records = what.slots[: what.used]["record"]
-                    self.session.append("events", events_batch(where.probe, records))
-                self._free[where.probe.name].put(what.slots)
+                    self._write_events(where, what.slots[: what.used]["record"])
+                self._free[where].put(what.slots)
             elif not self.failure:
                 assert isinstance(what, pa.RecordBatch)
                 self.session.append(where, what)
 
+    def _write_events(self, stream: Stream, records: Records) -> None:
+        probe = stream.probe.probe
+        if stream.struct != "text":
+            self.session.append("events", events_batch(probe, stream.names, records))
+        if stream.has_texts and (texts := texts_batch(probe, stream.names, records)) is not None:
+            self.session.append("strings", texts)
+
     def _stacks(self) -> None:
         self.put("tasks", self._tasks.first_sight(time.clock_gettime_ns(time.CLOCK_MONOTONIC)))
-        waiting: dict[np.dtype[np.void], list[tuple[LoadedProbe, Records]]] = {}
+        waiting: dict[tuple[LoadedProbe, np.dtype[np.void]], list[Records]] = {}
         next_time, last = 0.0, False
         while not last:
             came, last = self._next_samples()
             for probe, records in came:
-                waiting.setdefault(records.dtype, []).append((probe, records))
+                waiting.setdefault((probe, records.dtype), []).append(records)
             self._follow(self._sideband.read())
             if last or time.monotonic() >= next_time:
-                for batches in waiting.values():
-                    self._resolve(batches[0][0], np.concatenate([records for _, records in batches]))
+                for (probe, _), batches in waiting.items():
+                    records = np.concatenate(batches)
+                    self._resolve(probe, records)
+                    self._samples_waiting_bytes -= records.nbytes
                 waiting.clear()
                 next_time = time.monotonic() + STACKS_EVERY_S
         self._follow(self._sideband.read())
@@ -265,6 +300,8 @@ class Pipeline:
         self.put("frames", resolved.frames)
         self.put("stacks", resolved.stacks)
         n = len(records)
+        about = probe.probe
+        value = np.where(records["value"] == UNKNOWN, 0, records["value"]).astype(np.int64)
         rows = pa.RecordBatch.from_arrays(
             [
                 *(
@@ -272,18 +309,21 @@ class Pipeline:
                     for name, kind in (("time_ns", "i8"), ("cpu", "i4"), ("pid", "i4"), ("tid", "i4"))
                 ),
                 pa.array(np.asarray(resolved.stack_id, np.int64)),
-                pa.array(["on-CPU"] * n),
-                pa.array(np.full(n, self._weight, np.int64)),
-                pa.array(["ns"] * n),
+                pa.array([about.kind] * n),
+                pa.array(value * records["weight"]),
+                pa.array([about.unit] * n),
                 pa.array(resolved.unwound, pa.string()),
             ],
             names=["time_ns", "cpu", "pid", "tid", "stack_id", "kind", "weight", "unit", "unwound"],
         )
         self.put("samples", rows)
-        for pid in self._resolver.deep_pids - self._deep:
-            deep = probe.table("deep")
-            deep[deep.Key(pid)] = deep.Leaf(1)
-            self._deep.add(pid)
+        new = self._resolver.deep_pids - self._deep
+        for loaded in self._probes.values() if new else ():
+            if loaded.probe.table == "samples":
+                deep = loaded.table("deep")
+                for pid in new:
+                    deep[deep.Key(pid)] = deep.Leaf(1)
+        self._deep |= new
 
     def _readings(self) -> None:
         if self._bpf is not None:
@@ -294,7 +334,11 @@ class Pipeline:
             stopping = self._stopping.is_set()
             self._count()
             if self._bpf is not None and (stopping or self._bpf.window_age_ns() >= self._stats_window_ns):
-                self.put("bpf_prog_stats", self._bpf.close_window())
+                stats = self._bpf.close_window()
+                self.put("bpf_prog_stats", stats)
+                if self._governor is not None and (said := self._governor.follow(stats)):
+                    row = (time.clock_gettime_ns(time.CLOCK_MONOTONIC), None, "recorder", said)
+                    self.put("marks", readings.batch("marks", [row]))
             if stopping or time.monotonic() >= next_reading:
                 next_reading = time.monotonic() + READINGS_EVERY_S
                 for table, rows in readings.machine():
@@ -310,8 +354,10 @@ class Pipeline:
 
     def _count(self) -> None:
         for name, accounting in self.accounting.items():
-            rows = accounting.take(self._probes[name].counts())
-            self.put("losses", readings.batch("losses", rows))
+            probe = self._probes[name]
+            losses, accounts = accounting.take(probe.counts(), probe.misses())
+            self.put("losses", readings.batch("losses", losses))
+            self.put("accounts", readings.batch("accounts", accounts))
 
 
 def _set_nice(thread_id: int | None, nice: int) -> None:

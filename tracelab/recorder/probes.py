@@ -18,10 +18,44 @@ import numpy as np
 from tracelab.errors import UsageError
 
 HEADER = "tracelab.h"
-_C_TYPES = {"u8": "u1", "u16": "u2", "u32": "u4", "u64": "u8", "s8": "i1", "s16": "i2", "s32": "i4", "s64": "i8"}
+GROUPS = (
+    "on-CPU",
+    "scheduling",
+    "process",
+    "syscalls",
+    "memory",
+    "files and block",
+    "network",
+    "interrupts",
+    "signals and locks",
+    "user",
+)
+_C_TYPES = {
+    "char": "S1",
+    "u8": "u1",
+    "u16": "u2",
+    "u32": "u4",
+    "u64": "u8",
+    "s8": "i1",
+    "s16": "i2",
+    "s32": "i4",
+    "s64": "i8",
+}
 _STRUCT = re.compile(r"struct (\w+) \{(.*?)\};", re.S)
 _MEMBER = re.compile(r"(?:struct )?(\w+) (\w+)(?:\[([^\]]+)\])?;")
 _DEFINE = re.compile(r"^#define (\w+) (\d+)\b", re.M)
+_INCLUDE = re.compile(r'^#include "(\w+\.h)"$', re.M)
+_MATTER = re.compile(r"^// ([a-z]+): +(.*)", re.M)
+_REQUIRED = {"probe", "doc", "group", "table", "value", "attach", "needs"}
+
+
+@dataclass(frozen=True, slots=True)
+class KernelMember:
+    """A member of a kernel struct that a probe reads."""
+
+    macro: str  #: name that the source uses for its offset
+    paths: tuple[str, ...]  #: "task_struct.pid"; other kernels' names for it follow
+    optional: bool  #: the macro stays undefined where no path exists
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +67,46 @@ class Probe:
     table: str  #: where its rows go: events or samples
     value: str  #: meaning of column value
     unit: str  #: unit of column value
-    attach: tuple[str, ...]  #: "raw_tracepoint sys_enter", "perf_event cpu-clock"
+    attach: tuple[
+        tuple[str, ...], ...
+    ]  #: ways to attach, the best first: (("raw_tracepoint sys_enter", ...), ...)
     needs: str  #: oldest kernel
-    events: str  #: "member namespace" that names its events, or empty: the probe's own name
     source: Path
+    group: str = ""  #: one of GROUPS
+    kind: str = ""  #: of samples: on-CPU, off-CPU, ...
+    events: str = (
+        ""  #: "member namespace" or "member name name ..." that names its events; empty: the probe's own
+    )
+    rings: tuple[tuple[str, str], ...] = (("ring", "record"),)  #: each with the C struct of its records
+    ret: str = ""  #: meaning of column ret
+    size: str = ""  #: meaning of column size_bytes
+    key: str = ""  #: meaning of column key
+    cost: str = ""  #: what one event costs, and where that was measured
+    also: tuple[str, ...] = ()  #: attached where the kernel has it
 
     def text(self) -> str:
-        """The C source, with the shared header in place of its #include."""
-        shared = (self.source.parent / HEADER).read_text(encoding="utf-8")
-        return self.source.read_text(encoding="utf-8").replace(f'#include "{HEADER}"', shared)
+        """The C source, with the shared headers in place of their #include."""
+        return _INCLUDE.sub(
+            lambda m: (self.source.parent / m[1]).read_text(encoding="utf-8"),
+            self.source.read_text(encoding="utf-8"),
+        )
+
+    def kernel_members(self) -> tuple[KernelMember, ...]:
+        """The members of kernel structs that the source and its headers ask for."""
+        found = []
+        for key, line in _MATTER.findall(self.text()):
+            for asked in line.split(",") if key == "kernel" else ():
+                macro, paths = asked.split()
+                optional = paths.endswith("?")
+                found.append(KernelMember(macro, tuple(paths.rstrip("?").split("|")), optional))
+        return tuple(found)
 
     def dtype(self, struct: str, macros: Mapping[str, object]) -> np.dtype[np.void]:
         """The NumPy type of a C struct in the source, padding included; `macros` override its defaults.
 
         Raises KeyError when there is no such struct.
         """
-        text = self.source.read_text(encoding="utf-8")
+        text = self.text()
         values = {**dict(_DEFINE.findall(text)), **{k: str(v) for k, v in macros.items()}}
         bodies = dict(_STRUCT.findall(re.sub(r"/\*.*?\*/", "", text, flags=re.S)))
         return _struct_dtype(bodies, struct, values)
@@ -66,30 +124,42 @@ def bpf_dir() -> Path:
 @cache
 def all_probes() -> dict[str, Probe]:
     """Every probe by name, found by its file being there."""
-    probes = (_read(source) for source in sorted(bpf_dir().glob("*.c")))
+    probes = (read_probe(source) for source in sorted(bpf_dir().glob("*.c")))
     return {p.name: p for p in probes}
 
 
-def _read(source: Path) -> Probe:
-    lines = source.read_text(encoding="utf-8").splitlines()
-    matter: dict[str, str] = {
-        m[1]: m[2] for line in lines if (m := re.match(r"// ([a-z]+): +(.*)", line))
-    }
-    missing = {"probe", "doc", "table", "value", "attach", "needs"} - matter.keys()
-    if missing:
+def read_probe(source: Path) -> Probe:
+    """The probe in a file; raises ValueError for front matter that lacks something."""
+    text = source.read_text(encoding="utf-8")
+    lines = _MATTER.findall(text)
+    matter = dict(lines)
+    if missing := _REQUIRED - matter.keys():
         raise ValueError(f"{source}: front matter lacks {', '.join(sorted(missing))}")
     value, unit = (part.strip() for part in matter["value"].split(",")[:2])
+    rings = [ring.split() for ring in matter.get("rings", "ring record").split(",")]
     return Probe(
         name=matter["probe"],
         doc=matter["doc"],
         table=matter["table"],
         value=value,
         unit=unit,
-        attach=tuple(a.strip() for a in matter["attach"].split(",")),
+        attach=tuple(_list(line) for key, line in lines if key in ("attach", "or")),
         needs=matter["needs"],
-        events=matter.get("event", ""),
         source=source,
+        group=matter["group"],
+        kind=matter.get("kind", ""),
+        events=matter.get("event", ""),
+        rings=tuple((name, struct) for name, struct in rings),
+        ret=matter.get("ret", ""),
+        size=matter.get("size", ""),
+        key=matter.get("key", ""),
+        cost=matter.get("cost", ""),
+        also=_list(matter.get("also", "")),
     )
+
+
+def _list(line: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in line.split(",") if part.strip())
 
 
 def _struct_dtype(bodies: Mapping[str, str], struct: str, values: Mapping[str, str]) -> np.dtype[np.void]:
@@ -103,7 +173,8 @@ def _struct_dtype(bodies: Mapping[str, str], struct: str, values: Mapping[str, s
         if inner is not None and inner.fields:
             members += [(n, f[0], start + f[1]) for n, f in inner.fields.items()]
         else:
-            base = np.dtype((base, (_product(length, values),))) if length else base
+            size = _product(length, values) if length else 0
+            base = np.dtype(f"S{size}") if kind == "char" else np.dtype((base, (size,))) if length else base
             members.append((name, base, start))
         end = start + base.itemsize
         alignment = max(alignment, base.alignment)
@@ -152,7 +223,9 @@ class Asked:
             if probe not in all_probes():
                 raise UsageError(f"no probe {probe!r}; there are: {', '.join(all_probes())}")
             if event and not all_probes()[probe].events:
-                raise UsageError(f"probe {probe} has one kind of event; ask for {probe!r} rather than {word!r}")
+                raise UsageError(
+                    f"probe {probe} has one kind of event; ask for {probe!r} rather than {word!r}"
+                )
             found.setdefault(probe, set())
             if event:
                 found[probe].add(event)

@@ -23,24 +23,26 @@ from pathlib import Path
 from types import TracebackType
 
 from tracelab.errors import CannotRecord, NeedsRoot, SessionExists, TracelabError, UsageError
-from tracelab.recorder import host, introspect, readings
+from tracelab.recorder import host, introspect, readings, sizes
+from tracelab.recorder.accounting import COUNTERS
 from tracelab.recorder.child import Control
-from tracelab.recorder.decode import syscall_numbers
+from tracelab.recorder.eventnames import event_names, event_numbers, path_arguments
+from tracelab.recorder.filters import Filters, numbers_asked
+from tracelab.recorder.followed import Followed
+from tracelab.recorder.governor import Governor
 from tracelab.recorder.loader import LoadedProbe, import_bcc
 from tracelab.recorder.maps import AddressSpaces
 from tracelab.recorder.options import Options, Progress
-from tracelab.recorder.pipeline import Pipeline
+from tracelab.recorder.pipeline import Pipeline, Stream
 from tracelab.recorder.probes import all_probes
-from tracelab.recorder.ring import Ring, pages_for
+from tracelab.recorder.ring import pages_for
+from tracelab.recorder.sampling import parse_budget
 from tracelab.recorder.sideband import SideBand
 from tracelab.recorder.stacks import StackResolver
 from tracelab.recorder.symbols import KernelSymbols
 from tracelab.recorder.tasks import TaskTable
 from tracelab.session.manifest import Manifest, clock_reading
 from tracelab.session.writer import SessionWriter
-
-RING_MIB = {"syscalls": 64.0, "oncpu": 8.0}  #: ring of each probe; 16 MiB for any other
-MAX_SLOTS = 1 << 20
 
 
 class Recording:
@@ -59,7 +61,8 @@ class Recording:
         self._pipeline: Pipeline | None = None
         self._command: subprocess.Popen[bytes] | None = None
         self._loaded: list[LoadedProbe] = []
-        self._rings: list[tuple[LoadedProbe, Ring]] = []
+        self._streams: list[Stream] = []
+        self._own_fds: list[int] = []
         self._usage = resource.getrusage(resource.RUSAGE_SELF)
 
     def start(self) -> Recording:
@@ -152,11 +155,12 @@ class Recording:
         resolver = self._resolver()
         own_rings = {}
         for probe in self._loaded:
-            for name, struct in _rings_of(probe):
-                ring = probe.ring(name, struct)
-                own_rings[introspect.map_id(probe.map_fd(name))] = ring
-                self._rings.append((probe, ring))
-        programs = [introspect.program(fd) for probe in self._loaded for fd in probe.prog_fds()]
+            names = event_names(probe.probe)
+            for map_fd, struct, ring in probe.rings():
+                own_rings[introspect.map_id(map_fd)] = ring
+                self._streams.append(Stream(probe, ring, struct, names))
+        own_fds = [*self._own_fds, *(fd for probe in self._loaded for fd in probe.prog_fds())]
+        programs = [introspect.program(fd) for fd in own_fds]
         own = [p.prog_id for p in programs]
         own_maps = {m for p in programs for m in p.map_ids} | own_rings.keys()
         bpf = readings.BpfReadings(own, own_maps, own_rings) if has_stats else None
@@ -167,20 +171,22 @@ class Recording:
         self.manifest.clock = clock_reading()
         self._describe_probes()
         self._name_tables(bpf is not None)
-        readings.batch("marks", [(0, None, "", "")])  # Arrow's first look at Python values takes 0.2 s: not later
+        readings.batch(
+            "marks", [(0, None, "", "")]
+        )  # Arrow's first look at Python values takes 0.2 s: not later
         self.manifest.start_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         for probe in self._loaded:
             probe.attach(self.options.hz)
         session = SessionWriter(self.path, self.manifest)
         self._pipeline = Pipeline(
             session,
-            self._rings,
+            self._streams,
             sideband,
             TaskTable(),
             resolver,
             bpf,
-            sample_weight_ns=1_000_000_000 // self.options.hz,
             stats_window_ns=self.options.stats_ms * 1_000_000,
+            governor=self._governor(),
         )
         self._pipeline.start()
 
@@ -199,29 +205,65 @@ class Recording:
         return True
 
     def _load(self) -> None:
+        filters = self._filters()
+        if filters.children:
+            followed = Followed(filters.pid or (os.getpid(),))  # what the recorder starts is its child
+            self._own_fds += followed.prog_fds()
+            self._cleanup.callback(followed.close)
         for name, events in self._asked.probes.items():
-            probe = LoadedProbe(all_probes()[name], self._macros(name, events))
+            sampling = self.options.sampling(name)
+            macros = {**self._macros(name, events), **filters.macros(), **sampling.macros()}
+            probe = LoadedProbe(all_probes()[name], macros)
             self._loaded.append(probe)
             self._cleanup.callback(probe.close)
-            comms = probe.table("comms")
-            for comm in self.options.comm:
-                key = comms.Key()
-                key.name = comm.encode()[:15]
-                comms[key] = comms.Leaf(1)
+            if "SAMPLED" in macros:
+                probe.set_one_in(sampling.n)
+            if name == "syscalls" and self.options.paths:
+                arguments = probe.table("path_arguments")
+                for number, argument in path_arguments().items():
+                    arguments[arguments.Key(number)] = arguments.Leaf(argument)
+
+    def _filters(self) -> Filters:
+        options = self.options
+        return Filters(
+            pid=options.pid,
+            tid=options.tid,
+            children=options.children,
+            comm=options.comm,
+            uid=options.uid,
+            cgroup=(),
+            min_ns=round(options.min_us * 1000),
+            errors=options.errors,
+        )
 
     def _macros(self, probe: str, events: frozenset[str]) -> dict[str, object]:
-        mib = RING_MIB.get(probe, 16.0)
-        if all_probes()[probe].table == "events" and self.options.ring_mib:
-            mib = self.options.ring_mib
-        macros: dict[str, object] = {"OWN_TGID": os.getpid(), "RING_PAGES": pages_for(mib), "SLOTS": _slots()}
-        if self.options.pid:
-            macros["PID_ASKED(pid)"] = "(" + "||".join(f"(pid)=={p}" for p in self.options.pid) + ")"
-        if self.options.comm:
-            macros["COMM_ASKED"] = 1
+        about = all_probes()[probe]
+        shards = self.options.rings or sizes.shards()
+        mib = (
+            self.options.ring_mib
+            if about.table == "events" and self.options.ring_mib
+            else sizes.ring_mib(about)
+        )
+        macros: dict[str, object] = {
+            "OWN_TGID": os.getpid(),
+            "SHARDS": shards,
+            "RING_PAGES": pages_for(mib / shards),
+            "SLOTS": sizes.slots(),
+            "PERIOD": 1_000_000_000 // self.options.hz,
+        }
+        if self.options.paths:
+            macros["PATHS"] = 1
         if events:
-            numbers = syscall_numbers(events)
-            macros["EVENT_ASKED(nr)"] = "(" + "||".join(f"(nr)=={n}" for n in numbers) + ")"
+            macros["EVENT_ASKED(nr)"] = numbers_asked(event_numbers(about, events))
         return macros
+
+    def _governor(self) -> Governor | None:
+        """What keeps the recorder in its budget, if one was asked for."""
+        if not self.options.budget:
+            return None
+        sampled = [p for p in self._loaded if p.probe.table == "events"]
+        floor_ns = float(self.manifest.calibration.get("bpf_stats_floor_ns", 0.0))
+        return Governor(parse_budget(self.options.budget), sampled, floor_ns)
 
     def _resolver(self) -> StackResolver | None:
         if not any(p.probe.table == "samples" for p in self._loaded):
@@ -229,12 +271,16 @@ class Recording:
         return StackResolver(AddressSpaces.running(), KernelSymbols.running())
 
     def _describe_probes(self) -> None:
-        for p in (loaded.probe for loaded in self._loaded):
+        for p, way in ((loaded.probe, loaded.way) for loaded in self._loaded):
             self.manifest.probes[p.name] = {
                 "doc": p.doc,
                 "table": p.table,
                 "value": {"meaning": p.value, "unit": p.unit},
-                "attach": list(p.attach),
+                "attach": list(p.attach[way]),
+            }
+            described = self.manifest.probes[p.name]
+            described |= {
+                key: meaning for key in ("ret", "size", "key", "kind") if (meaning := getattr(p, key))
             }
         for name, probe in all_probes().items():
             if name not in self.manifest.probes:
@@ -242,9 +288,17 @@ class Recording:
 
     def _name_tables(self, bpf: bool) -> None:
         """Name every table that is recorded, since one may stay empty: no losses are good news, not missing data."""
-        tables = {p.probe.table for p in self._loaded} | {"tasks", "host", "procs", "losses", "marks"}
+        tables = {p.probe.table for p in self._loaded} | {
+            "tasks",
+            "host",
+            "procs",
+            "losses",
+            "accounts",
+            "marks",
+        }
+        tables |= {"strings"} if any(s.has_texts for s in self._streams) else set()
         tables |= {"stacks", "frames"} if "samples" in tables else set()
-        tables |= {"bpf_progs", "bpf_prog_stats", "bpf_maps", "bpf_map_stats"} if bpf else set()
+        tables |= {"bpf_progs", "bpf_prog_stats", "bpf_maps", "bpf_map_stats", "bpf_links"} if bpf else set()
         self.manifest.tables = {table: {"rows": 0} for table in sorted(tables)}
 
     def _reap(self) -> None:
@@ -257,14 +311,14 @@ class Recording:
             about = self.manifest.probes[name]
             about["counts"] = accounting.summary()
             about["rows"] = pipeline.kept[name]
-            if about["table"] == "samples" and accounting.totals is not None:
-                per_cpu = accounting.totals.sum(axis=0) / seconds
+            if name == "oncpu" and accounting.totals is not None:
+                per_cpu = accounting.totals[COUNTERS.index("seen")] / seconds
                 self.manifest.achieved["hz_per_cpu"] = [round(float(hz), 2) for hz in per_cpu]
             missing = about["counts"].get("kept", 0) - about["rows"]
             if missing:
                 self.manifest.notes.append(f"{missing} records of {name} were submitted but never read")
         self.manifest.achieved["ring_high_water_bytes"] = {
-            name: max(ring.high_water_bytes for p, ring in self._rings if p.probe.name == name)
+            name: max(s.ring.high_water_bytes for s in self._streams if s.probe.probe.name == name)
             for name in pipeline.accounting
         }
         self.manifest.notes += pipeline.notes()
@@ -292,7 +346,9 @@ class Recording:
 def check_machine() -> None:
     """Return if this machine can record; else raise the CannotRecord that says why and what would make it work."""
     if sys.platform != "linux":
-        raise CannotRecord(f"eBPF is part of Linux, and this is {sys.platform}; record on Linux, look at it anywhere")
+        raise CannotRecord(
+            f"eBPF is part of Linux, and this is {sys.platform}; record on Linux, look at it anywhere"
+        )
     try:
         os.close(introspect.load_empty_program())
     except PermissionError as error:
@@ -322,6 +378,8 @@ def record(
     """
     if argv and not shutil.which(argv[0]):
         raise UsageError(f"cannot run {argv[0]!r}: there is no such program")
+    if options.children and not options.pid and not argv:
+        raise UsageError("--children goes with --pid or with a command: whose children?")
     recording = Recording(path, options).start()
     try:
         if control:
@@ -353,19 +411,6 @@ def record(
     finally:
         recording.stop()
     return recording
-
-
-def _rings_of(probe: LoadedProbe) -> list[tuple[str, str]]:
-    """Rings of a probe with the C struct of their records."""
-    rings = [("ring", "record")]
-    if probe.probe.table == "samples":
-        rings.append(("deep_ring", "deep_record"))
-    return rings
-
-
-def _slots() -> int:
-    pid_max = int(Path("/proc/sys/kernel/pid_max").read_text())
-    return min(MAX_SLOTS, 1 << (pid_max - 1).bit_length())
 
 
 def _version() -> str:

@@ -23,8 +23,9 @@ class Ring:
 
     def __init__(self, map_fd: int, size_bytes: int, dtype: np.dtype[np.void]) -> None:
         self.size_bytes = size_bytes
+        self.dtype = dtype
         self.high_water_bytes = 0
-        stride = -(-(8 + dtype.itemsize) // 8) * 8
+        self.stride = stride = -(-(8 + dtype.itemsize) // 8) * 8
         self._slot = np.dtype(
             {
                 "names": ["length", "record"],
