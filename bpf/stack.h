@@ -3,6 +3,7 @@
  * Stacks, for probes whose table is samples: the kernel's own, unwound by the kernel, and the user's as registers with
  * a copy of the stack's memory, which the recorder unwinds. A probe says what it takes with take_sample().
  */
+// kernel: AT_MM task_struct.mm?, AT_START_STACK mm_struct.start_stack?, AT_FSBASE task_struct.thread.fsbase?
 #ifndef STACK_H
 #define STACK_H
 
@@ -10,7 +11,7 @@
 #define STACK_PAGES 4 /* pages of user stack copied from the stack pointer upwards */
 #endif
 #ifndef DEEP_PAGES
-#define DEEP_PAGES 16 /* the same, for processes in the map `deep` */
+#define DEEP_PAGES 32 /* the same, for processes in the map `deep` */
 #endif
 #ifndef DEEP_RING_PAGES
 #define DEEP_RING_PAGES 4096
@@ -55,6 +56,36 @@ BPF_HASH(deep, u32, u8, 16384); /* processes whose stacks proved longer than STA
 static void *(*current_task_btf)(void) = (void *)158; /* BPF_FUNC_get_current_task_btf */
 static long (*task_pt_regs)(void *) = (void *)175;    /* BPF_FUNC_task_pt_regs */
 
+#define MAX_STACK (8 << 20) /* what is further above the stack pointer is taken to be something else */
+
+/*
+ * Whether the stack of the thread that runs is known to be longer than a copy of STACK_PAGES. The first thread's ends at
+ * mm->start_stack; those of C libraries end where the thread's own data begin, to which the FS base points. Other stacks
+ * (goroutines, coroutines) are known as long only by the map `deep`.
+ */
+INLINE int needs_deep_copy(u32 pid)
+{
+	if (deep.lookup(&pid))
+		return 1;
+#if defined(AT_MM) && defined(AT_START_STACK)
+	u64 task = (u64)current_task_btf();
+	u64 mm = READ(u64, task, AT_MM);
+	u64 sp = READ(u64, task_pt_regs((void *)current_task_btf()), SP * 8);
+	u64 length;
+
+	if (!mm)
+		return 0;
+	length = READ(u64, mm, AT_START_STACK) - sp;
+	if (length < MAX_STACK)
+		return length > (STACK_PAGES - 1) * 4096;
+#ifdef AT_FSBASE
+	length = READ(u64, task, AT_FSBASE) - sp;
+	return length < MAX_STACK && length > (STACK_PAGES - 1) * 4096;
+#endif
+#endif
+	return 0;
+}
+
 /* Who, when, both register sets; the kernel's stack as seen from `ctx`. */
 INLINE void fill_head(void *ctx, struct head *head, u64 pid_tgid, int from_user_mode)
 {
@@ -96,7 +127,7 @@ INLINE int take_sample(void *ctx, struct account *account, u64 pid_tgid, int fro
 {
 	u32 pid = pid_tgid >> 32;
 
-	if (deep.lookup(&pid)) {
+	if (needs_deep_copy(pid)) {
 		struct deep_record *record = deep_ring.ringbuf_reserve(sizeof(*record));
 
 		if (!record) {

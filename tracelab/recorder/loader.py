@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from tracelab.errors import CannotRecord, NeedsBcc, NeedsRoot, ProbeUnavailable
 from tracelab.recorder import btf, introspect, tracefs
-from tracelab.recorder.probes import Probe, bpf_dir
+from tracelab.recorder.probes import KernelMember, Probe, bpf_dir
 from tracelab.recorder.ring import Ring
 
 INSTALL_BCC = (
@@ -307,28 +307,30 @@ def kernel_offsets(probe: Probe) -> dict[str, int]:
 
     Raises ProbeUnavailable when the kernel shows no types, or has no such member.
     """
-    members = probe.kernel_members()
     found: dict[str, int] = {}
-    for member in members:
+    for member in probe.kernel_members():
         try:
-            types = btf.running()
-        except (OSError, ValueError) as error:
-            raise ProbeUnavailable(
-                f"probe {probe.name} is not available on this kernel ({btf.VMLINUX}: {error}); "
-                "it needs CONFIG_DEBUG_INFO_BTF, or leave it out with --events"
-            ) from error
-        missing = ""
-        for path in member.paths:
-            try:
-                found[member.macro] = types.member(path).offset
-                break
-            except btf.NoSuchMember as error:
-                missing = missing or str(error)
-        if member.macro not in found and not member.optional:
-            raise ProbeUnavailable(
-                f"probe {probe.name} is not available: {missing}; leave it out with --events"
-            )
+            found[member.macro] = _offset(member)
+        except (btf.NoSuchMember, OSError, ValueError) as error:
+            if not member.optional:
+                reason = error if isinstance(error, btf.NoSuchMember) else f"{btf.VMLINUX}: {error}"
+                raise ProbeUnavailable(
+                    f"probe {probe.name} is not available on this kernel ({reason}); "
+                    f"it needs {probe.needs}, or leave it out with --events"
+                ) from error
     return found
+
+
+def _offset(member: KernelMember) -> int:
+    """Of the first of its paths that this kernel has; raises what btf.py raises for the first path."""
+    failure: btf.NoSuchMember | None = None
+    for path in member.paths:
+        try:
+            return btf.running().member(path).offset
+        except btf.NoSuchMember as error:
+            failure = failure or error
+    assert failure is not None
+    raise failure
 
 
 def _function_of(kind: str, target: str) -> str:

@@ -1,0 +1,171 @@
+"""What a probe puts into its rings, and its account, without the recorder around it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from recordings import recorded
+from tracelab.recorder.accounting import COUNTERS
+from tracelab.recorder.eventnames import event_names
+from tracelab.recorder.filters import Filters
+from tracelab.recorder.loader import LoadedProbe
+from tracelab.recorder.probes import all_probes
+from tracelab.recorder.recording import Recording
+
+Records = npt.NDArray[np.void]
+ALL_DURATIONS = {"DURATION_ASKED(ns)": "1"}
+
+
+@dataclass
+class Taken:
+    """What one probe took: the records of its first ring, those of the second, and its counters."""
+
+    probe: LoadedProbe
+    parts: dict[str, list[Records]] = field(default_factory=dict)
+
+    def records(self, struct: str = "record", **of: int) -> Records:
+        """All records so far of a C struct, in the order of time, where members have these values."""
+        for _, name, ring in self.probe.rings():
+            while len(read := ring.read()):
+                self.parts.setdefault(name, []).append(read)
+        parts = self.parts.get(struct)
+        found = (
+            np.concatenate(parts) if parts else np.zeros(0, self.probe.probe.dtype(struct, self.probe.macros))
+        )
+        for member, value in of.items():
+            found = found[found[member] == value]
+        return found[np.argsort(found["time_ns"], kind="stable")]
+
+    def counts(self) -> dict[str, int]:
+        """The account, over all CPUs."""
+        return dict(zip(COUNTERS, self.probe.counts().sum(axis=1).tolist(), strict=True))
+
+    def names(self, records: Records) -> list[str]:
+        """The names of events."""
+        known = event_names(self.probe.probe)
+        return [known[int(n)] for n in records[self.probe.probe.events.split()[0]]]
+
+
+@contextlib.contextmanager
+def taking(name: str, *, one_in: int = 1, **macros: object) -> Iterator[Taken]:
+    """A probe at work; detached at the end of the block, when what it took can still be read, until the test ends."""
+    defaults: dict[str, object] = {"OWN_TGID": os.getpid(), "RING_PAGES": 8192}
+    if one_in > 1:
+        defaults |= {"SAMPLED": 1, "SEED": 7}
+    probe = LoadedProbe(all_probes()[name], defaults | macros)
+    try:
+        if one_in > 1:
+            probe.set_one_in(one_in)
+        probe.attach(1)
+        yield Taken(probe)
+    finally:
+        probe.close()
+
+
+def recorded_in_full(folder: Path, argv: Sequence[str], **options: object) -> Recording:
+    """A recording with all its names; on a busy machine the first may say that there was no time to read some."""
+    for attempt in range(5):
+        recording = recorded(folder / str(attempt), argv, **options)
+        if not any("no time was left" in note for note in recording.manifest.notes):
+            break
+    return recording
+
+
+def adds_up(counts: dict[str, int]) -> bool:
+    """Whether every event that was seen ended in one counter."""
+    ends = ("kept", "lost", "sampled_out", "filtered", "own", "idle")
+    return counts["seen"] == sum(counts[name] for name in ends) > 0
+
+
+@contextlib.contextmanager
+def ended(argv: Sequence[str | Path]) -> Iterator[int]:
+    """A process that has run to its end and has not been reaped, so that the kernel still tells about it."""
+    process = subprocess.Popen([str(a) for a in argv], stdout=subprocess.DEVNULL)
+    try:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        yield process.pid
+    finally:
+        assert process.wait() == 0
+
+
+@dataclass
+class Gated:
+    """A process that waits to be told to run its command, so that its number is known before."""
+
+    process: subprocess.Popen[bytes]
+
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self.process.pid
+
+    def macros(self) -> dict[str, object]:
+        """That only this process is asked for."""
+        return Filters(pid=(self.pid,)).macros()
+
+    def run(self) -> None:
+        """Let it run its command to the end; it is not reaped yet, so that the kernel still tells about it."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"go\n")
+        self.process.stdin.flush()
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+
+
+@contextlib.contextmanager
+def gated(*argv: str | Path | int) -> Iterator[Gated]:
+    """A command that has not begun; its process sleeps already."""
+    shell = ["sh", "-c", 'read go; exec "$@"', "sh", *(str(a) for a in argv)]
+    with subprocess.Popen(shell, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        sleeps = f"/proc/{process.pid}/stat"
+        until(
+            lambda: Path(sleeps).read_text().rpartition(")")[2].split()[0] == "S", "the shell reads its input"
+        )
+        yield Gated(process)
+    assert process.returncode == 0
+
+
+def status(pid: int | str) -> dict[str, int]:
+    """The numbers in /proc/PID/status by their names."""
+    lines = (line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return {name: int(value) for name, value in lines if value.strip().isdigit()}
+
+
+def schedstat(pid: int) -> tuple[int, int, int]:
+    """Time on CPUs and in run queues, ns, and how often it got a CPU: the kernel's own account of a thread."""
+    ran, waited, times = map(int, Path(f"/proc/{pid}/schedstat").read_text().split())
+    return ran, waited, times
+
+
+@contextlib.contextmanager
+def hidden() -> Iterator[Callable[[], int]]:
+    """How many switches may have been hidden since: those away from the threads of process 1.
+
+    Machines that are managed from there may have a kernel that shows it to no tracer; who comes next is hidden then,
+    too. Elsewhere these are a handful.
+    """
+
+    def switches() -> int:
+        tasks = Path("/proc/1/task").iterdir()
+        return sum(
+            n for task in tasks for name, n in status(f"1/task/{task.name}").items() if "_ctxt_" in name
+        )
+
+    before = switches()
+    yield lambda: switches() - before
+
+
+def until(true: Callable[[], object], what: str, patience_s: float = 10.0) -> None:
+    """Wait for what the kernel does in its own time; AssertionError when it does not."""
+    deadline = time.monotonic() + patience_s
+    while not true():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
