@@ -57,6 +57,16 @@ def parser() -> argparse.ArgumentParser:
     record.add_argument("argv", nargs="*", metavar="-- CMD", help="record while this command runs")
     record.set_defaults(handler=_record)
 
+    probes = commands.add_parser(
+        "probes",
+        parents=[common],
+        help="list the probes: what they record, cost and need, and whether this kernel can",
+    )
+    probes.add_argument(
+        "--load", action="store_true", help="load and attach each for a moment, as root, to be sure"
+    )
+    probes.set_defaults(handler=_probes)
+
     show = commands.add_parser("show", parents=[common], help="print the summary of a session")
     show.add_argument("session", type=Path)
     show.set_defaults(handler=_show)
@@ -163,6 +173,13 @@ def _closing_line(recording: Recording) -> str:
         f"recorded {seconds:.1f} s: {rows.get('events', 0):,} events, {rows.get('samples', 0):,} samples, "
         f"{lost:,} lost, {recording.size_bytes / 1e6:,.1f} MB"
     )
+
+
+def _probes(args: argparse.Namespace) -> int:
+    from tracelab.recorder.catalogue import catalogue, text
+
+    print(text(catalogue(load=args.load)))
+    return 0
 
 
 def _show(args: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from tracelab.recorder.probes import Probe
 from tracelab.schema import TABLES, arrow_schema
 
 UNKNOWN = np.uint64(0xFFFF_FFFF_FFFF_FFFF)  #: a value that the kernel side could not tell
+UNKNOWN_SIGNED = np.int64(-(1 << 63))  #: the same, of a signed member
 Records = npt.NDArray[np.void]
 
 
@@ -87,13 +88,13 @@ def _integers(column: npt.NDArray[np.generic], kind: type[np.signedinteger]) -> 
 
 
 def _values(records: Records, member: str) -> pa.Array:
-    """A member as int64; null where the record has none, or all ones of an unsigned one."""
+    """A member as int64; null where the record has none, or it is unknown."""
     if member not in (records.dtype.names or ()):
         return pa.nulls(len(records), pa.int64())
     column = np.ascontiguousarray(records[member])
-    if column.dtype != np.uint64:
+    if column.dtype.itemsize < 8:
         return pa.array(column.astype(np.int64))
-    unknown = column == UNKNOWN
+    unknown = column == (UNKNOWN if column.dtype == np.uint64 else UNKNOWN_SIGNED)
     return pa.array(column.view(np.int64), mask=unknown if unknown.any() else None)
 
 

@@ -73,7 +73,7 @@ def event_names(probe: Probe) -> tuple[str, ...]:
     """Names by number; a number beyond the last one has the last one's name. One name without numbers: the probe's."""
     if not probe.events:
         return (probe.name,)
-    _, *words = probe.events.split()
+    _, *words = probe.events.split()  # `asked`: the places that were asked for; see sites.py
     return syscall_names() if words == ["syscall"] else tuple(words)
 
 

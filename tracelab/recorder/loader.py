@@ -15,7 +15,7 @@ import re
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -25,9 +25,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tracelab.errors import CannotRecord, NeedsBcc, NeedsRoot, ProbeUnavailable
-from tracelab.recorder import btf, introspect, tracefs
+from tracelab.recorder import btf, introspect, tracefs, uprobes
 from tracelab.recorder.probes import KernelMember, Probe, bpf_dir
 from tracelab.recorder.ring import Ring
+from tracelab.recorder.sites import Site
 
 INSTALL_BCC = (
     "install it with `apt-get install python3-bpfcc` (Debian, Ubuntu), `dnf install python3-bcc` (Fedora) "
@@ -39,6 +40,7 @@ PROGRAM_TYPES = {
     "kprobe": "KPROBE",
     "kretprobe": "KPROBE",
     "perf_event": "PERF_EVENT",
+    "uprobe": "KPROBE",
 }  #: BCC's name for each kind of attachment
 PERF_EVENTS = {"cpu-clock": ("SOFTWARE", "CPU_CLOCK"), "cycles": ("HARDWARE", "CPU_CYCLES")}
 _HEADERS = "BCC_KERNEL_SOURCE"  #: where BCC looks for the headers of a kernel
@@ -98,8 +100,9 @@ class LoadedProbe:
     Raises ProbeUnavailable when this kernel lacks what every way to attach it needs, and NeedsRoot.
     """
 
-    def __init__(self, probe: Probe, macros: Mapping[str, object]) -> None:
+    def __init__(self, probe: Probe, macros: Mapping[str, object], sites: Sequence[Site] = ()) -> None:
         self.probe = probe
+        self.sites = tuple(sites)  #: of a probe in user space, where it is put
         self.messages = ""  #: what BCC and clang had to say
         self.way = available_way(probe)  #: which of the probe's ways to attach is taken
         self.macros = {**macros, "WAY": self.way, **kernel_offsets(probe)}
@@ -107,7 +110,7 @@ class LoadedProbe:
         self._bpf = self._compile()
         self._perf_events: list[tuple[int, int]] = []
         self._functions: dict[str, Any] = {}
-        self._attached_also: list[str] = []
+        self._uprobes = uprobes.Uprobes()
         try:
             self._load_functions()
         except BaseException:
@@ -147,7 +150,7 @@ class LoadedProbe:
         for where in (*wheres, *self.probe.also):
             kind, _, target = where.partition(" ")
             try:
-                self._attach(kind, target, hz)
+                self._attach_sites() if kind == "uprobe" else self._attach(kind, target, hz)
             except Exception as error:
                 if where in self.probe.also:
                     continue
@@ -162,6 +165,7 @@ class LoadedProbe:
         for kind, config in self._perf_events:
             self._bpf.detach_perf_event(kind, config)
         self._perf_events.clear()
+        self._uprobes.close()
         for name in list(self._bpf.raw_tracepoint_fds):
             self._bpf.detach_raw_tracepoint(name)
         for name in list(self._bpf.tracepoint_fds):
@@ -185,6 +189,7 @@ class LoadedProbe:
 
     def close(self) -> None:
         """Detach and unload everything."""
+        self._uprobes.close()
         self._bpf.cleanup()
 
     def _has_map(self, name: str) -> bool:
@@ -222,9 +227,11 @@ class LoadedProbe:
         raise self._refused(failure) from failure
 
     def _load(self, kind: str, target: str) -> None:
-        function = _function_of(kind, target)
-        if function in self._functions:
-            return
+        for function in _functions_of(kind, target, self.sites):
+            if function not in self._functions:
+                self._load_function(function, kind)
+
+    def _load_function(self, function: str, kind: str) -> None:
         program_type = getattr(self._bcc.BPF, PROGRAM_TYPES[kind])
         with _said_to_stderr() as said:
             try:
@@ -235,8 +242,14 @@ class LoadedProbe:
         self.messages = said.text
         raise self._refused(failure) from failure
 
+    def _attach_sites(self) -> None:
+        for number, site in enumerate(self.sites):
+            if site.returns:
+                self._uprobes.attach(self._functions["on_return"].fd, site, number, on_return=True)
+            self._uprobes.attach(self._functions["on_entry" if site.returns else "on_hit"].fd, site, number)
+
     def _attach(self, kind: str, target: str, hz: int) -> None:
-        function = _function_of(kind, target).encode()
+        function = _functions_of(kind, target, ())[0].encode()
         if kind == "raw_tracepoint":
             self._bpf.attach_raw_tracepoint(target.encode(), function)
         elif kind == "tracepoint":
@@ -297,6 +310,8 @@ def why_not(kind: str, target: str) -> str | None:
             return "this kernel was built without kprobes"
         symbols = Path("/proc/kallsyms").read_text()
         return None if re.search(rf" [tTwW] {re.escape(target)}$", symbols, re.M) else "no such function"
+    elif kind == "uprobe":
+        return uprobes.why_not()
     elif kind == "perf_event" and PERF_EVENTS.get(target, ("",))[0] == "HARDWARE":
         return None if Path("/sys/bus/event_source/devices/cpu").is_dir() else "no hardware counters (PMU)"
     return None
@@ -333,9 +348,13 @@ def _offset(member: KernelMember) -> int:
     raise failure
 
 
-def _function_of(kind: str, target: str) -> str:
-    """Name of the C function for an attachment, as BCC's macros make it."""
-    return "on_sample" if kind == "perf_event" else f"{kind}__{target.replace(':', '__')}"
+def _functions_of(kind: str, target: str, sites: Sequence[Site]) -> list[str]:
+    """Names of the C functions for an attachment, as BCC's macros make them."""
+    if kind == "uprobe":
+        with_return = any(site.returns for site in sites)
+        with_hit = any(not site.returns for site in sites)
+        return ["on_entry", "on_return"] * with_return + ["on_hit"] * with_hit
+    return ["on_sample"] if kind == "perf_event" else [f"{kind}__{target.replace(':', '__')}"]
 
 
 def _members(of_cpus: Any) -> list[str]:

@@ -44,6 +44,8 @@ class Options:
     min_us: float = _option(0.0, "US", "only events that took as long, of probes whose value is a duration")
     errors: bool = _option(False, "", "only calls that failed")
     paths: bool = _option(False, "", "keep the path of system calls that take one")
+    uprobe: tuple[str, ...] = _option((), "BIN:FUNC", "calls of a function in a program or library")
+    usdt: tuple[str, ...] = _option((), "BIN:PROVIDER:NAME", "a USDT probe of a program or library")
     sample: tuple[str, ...] = _option(
         (), "N", "keep one of N events, or with P% each by that chance; PROBE=N for one probe"
     )
@@ -92,10 +94,17 @@ class Options:
             if not Path(f"/proc/{tid}").is_dir():
                 raise NoSuchProcess(f"there is no thread {tid}; `ps -eL` lists those that run")
         asked = Asked.parse(self.events)
+        for probe, option in (("uprobes", self.uprobe), ("usdt", self.usdt)):
+            if option:
+                asked.probes[probe] = frozenset()
+            elif probe in asked.probes:
+                raise UsageError(
+                    f"probe {probe} needs places to be put: name them with --{probe.rstrip('s')}"
+                )
         for text in self.sample:
-            probe, _, _ = parse_sample(text)
-            if probe is not None and probe not in asked.probes:
-                raise UsageError(f"--sample {text}: probe {probe} is not asked for with --events")
+            of_probe, _, _ = parse_sample(text)
+            if of_probe is not None and of_probe not in asked.probes:
+                raise UsageError(f"--sample {text}: probe {of_probe} is not asked for with --events")
         if self.budget:
             parse_budget(self.budget)
         return asked

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tracelab.errors import CannotRecord, NeedsRoot, SessionExists, TracelabError, UsageError
-from tracelab.recorder import host, introspect, readings, sizes
+from tracelab.recorder import host, introspect, readings, sizes, uprobes
 from tracelab.recorder.accounting import COUNTERS
 from tracelab.recorder.child import Control
 from tracelab.recorder.eventnames import event_names, event_numbers, path_arguments
@@ -38,6 +38,7 @@ from tracelab.recorder.probes import all_probes
 from tracelab.recorder.ring import pages_for
 from tracelab.recorder.sampling import parse_budget
 from tracelab.recorder.sideband import SideBand
+from tracelab.recorder.sites import MAX_SITES, function_sites, usdt_sites
 from tracelab.recorder.stacks import StackResolver
 from tracelab.recorder.symbols import KernelSymbols
 from tracelab.recorder.tasks import TaskTable
@@ -56,6 +57,14 @@ class Recording:
         self.path = Path(path)
         self.options = options or Options()
         self._asked = self.options.check()
+        self._sites = {
+            "uprobes": [site for text in self.options.uprobe for site in function_sites(text)],
+            "usdt": [site for text in self.options.usdt for site in usdt_sites(text)],
+        }
+        if sum(map(len, self._sites.values())) > MAX_SITES:
+            raise UsageError(
+                f"--uprobe and --usdt: more than {MAX_SITES} places; use a narrower pattern"
+            )
         self.manifest = Manifest(created_by=f"tracelab {_version()}", options=asdict(self.options))
         self._cleanup = contextlib.ExitStack()
         self._pipeline: Pipeline | None = None
@@ -155,7 +164,7 @@ class Recording:
         resolver = self._resolver()
         own_rings = {}
         for probe in self._loaded:
-            names = event_names(probe.probe)
+            names = tuple(site.name for site in probe.sites) or event_names(probe.probe)
             for map_fd, struct, ring in probe.rings():
                 own_rings[introspect.map_id(map_fd)] = ring
                 self._streams.append(Stream(probe, ring, struct, names))
@@ -213,7 +222,7 @@ class Recording:
         for name, events in self._asked.probes.items():
             sampling = self.options.sampling(name)
             macros = {**self._macros(name, events), **filters.macros(), **sampling.macros()}
-            probe = LoadedProbe(all_probes()[name], macros)
+            probe = LoadedProbe(all_probes()[name], macros, self._sites.get(name, ()))
             self._loaded.append(probe)
             self._cleanup.callback(probe.close)
             if "SAMPLED" in macros:
@@ -253,6 +262,8 @@ class Recording:
         }
         if self.options.paths:
             macros["PATHS"] = 1
+        if probe == "usdt":
+            macros |= {f"ARGUMENT{n}": f"({uprobes.argument(self._sites['usdt'], n)})" for n in (0, 1)}
         if events:
             macros["EVENT_ASKED(nr)"] = numbers_asked(event_numbers(about, events))
         return macros
