@@ -6,6 +6,7 @@ Exit codes are those of errors.py; 0 when all went well, and for `record -- CMD`
 from __future__ import annotations
 
 import argparse
+import importlib.abc
 import os
 import signal
 import sys
@@ -114,6 +115,7 @@ def add_record_options(record: argparse.ArgumentParser) -> None:
 
 
 def _record(args: argparse.Namespace) -> int:
+    _do_without("pandas")  # Arrow imports it at its first look at a list; a recorder has no use for 70 MB of it
     from tracelab.recorder.child import Control
     from tracelab.recorder.options import Options
     from tracelab.recorder.recording import record
@@ -145,6 +147,18 @@ def _record(args: argparse.Namespace) -> int:
     print(("\r\x1b[K" if sys.stderr.isatty() else "") + _closing_line(recording), file=sys.stderr)
     print(path)
     return _exit_code(recording)
+
+
+def _do_without(module: str) -> None:
+    """Have imports of a module fail from now on in this process, as where it is not installed."""
+
+    class Absent(importlib.abc.MetaPathFinder):
+        def find_spec(self, fullname: str, *_: object) -> None:
+            if fullname == module:
+                raise ModuleNotFoundError(f"{module} is not used here", name=module)
+
+    if module not in sys.modules:
+        sys.meta_path.insert(0, Absent())
 
 
 def _exit_code(recording: Recording) -> int:

@@ -67,6 +67,12 @@ class Accounting:
             self.misses = misses
         return losses, accounts
 
+    def has_lost(self, counts: npt.NDArray[np.int64]) -> bool:
+        """Whether something was lost since the reading that was taken last."""
+        lost = [COUNTERS.index("lost"), COUNTERS.index("texts_lost")]
+        before = 0 if self.totals is None else self.totals[lost].sum()
+        return bool(counts[lost].sum() > before)
+
     def summary(self) -> dict[str, int]:
         """Totals over all CPUs; empty before the first reading."""
         if self.totals is None:

@@ -12,6 +12,7 @@ import importlib.util
 import os
 import platform
 import re
+import struct
 import sys
 import tempfile
 import warnings
@@ -43,6 +44,7 @@ PROGRAM_TYPES = {
     "uprobe": "KPROBE",
 }  #: BCC's name for each kind of attachment
 PERF_EVENTS = {"cpu-clock": ("SOFTWARE", "CPU_CLOCK"), "cycles": ("HARDWARE", "CPU_CYCLES")}
+_LOOKUP = 1  #: BPF_MAP_LOOKUP_ELEM
 _HEADERS = "BCC_KERNEL_SOURCE"  #: where BCC looks for the headers of a kernel
 _FOLDERS = (
     "/usr/lib/python3/dist-packages",
@@ -131,18 +133,21 @@ class LoadedProbe:
         names = [(name, struct) for name, struct in self.probe.rings if self._has_map(name)]
         shards = int(str(self.macros.get("SHARDS", 1)))
         names += [(f"ring{n}", dict(self.probe.rings)["ring"]) for n in range(1, shards)]
-        for name, struct in names:
+        for name, layout in names:
             table = self._bpf[name.encode()]
             size_bytes = int(table.max_entries)
-            dtype = self.probe.dtype(struct, self.macros)
-            found.append((int(table.map_fd), struct, Ring(table.map_fd, size_bytes, dtype)))
+            dtype = self.probe.dtype(layout, self.macros)
+            found.append((int(table.map_fd), layout, Ring(table.map_fd, size_bytes, dtype)))
         return found
 
     def counts(self) -> npt.NDArray[np.int64]:
         """The accounts, one reading of all counters of a CPU at once, shape (COUNTERS, CPUs)."""
         table = self._bpf[b"accounts"]
-        of_cpus = table[table.Key(0)]
-        return np.array([[getattr(a, name) for a in of_cpus] for name in _members(of_cpus)], np.int64)
+        accounts: npt.NDArray[np.int64] = np.zeros((int(table.total_cpu), len(table.sLeaf._fields_)), np.int64)
+        key = np.zeros(1, np.uint32)
+        request = struct.pack("<IIQQQ", table.map_fd, 0, key.ctypes.data, accounts.ctypes.data, 0)
+        introspect.bpf(_LOOKUP, request)
+        return accounts.T
 
     def attach(self, hz: int) -> None:
         """Start the probe; raises ProbeUnavailable when the kernel refuses."""
@@ -355,10 +360,6 @@ def _functions_of(kind: str, target: str, sites: Sequence[Site]) -> list[str]:
         with_hit = any(not site.returns for site in sites)
         return ["on_entry", "on_return"] * with_return + ["on_hit"] * with_hit
     return ["on_sample"] if kind == "perf_event" else [f"{kind}__{target.replace(':', '__')}"]
-
-
-def _members(of_cpus: Any) -> list[str]:
-    return [name for name, *_ in of_cpus[0]._fields_]
 
 
 def _kernel_version_code() -> int:

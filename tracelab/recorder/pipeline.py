@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from tracelab.recorder.tasks import TaskTable
 
 DRAIN_SLEEP_S = 0.02
+DRAIN_IDLE_SLEEP_S = 0.1  #: while no ring fills up: waking up costs more than what there is to read
+DRAIN_FILLING = 0.01  #: share of a ring from which on it is looked at more often
 DRAIN_BUSY = 0.1  #: share of a ring that is worth coming back for at once
 BUFFERS = 8
 BUFFER_BYTES = 4 << 20
@@ -150,7 +152,8 @@ class Pipeline:
 
     def put(self, table: str, rows: pa.RecordBatch) -> None:
         """Have rows written that come from elsewhere."""
-        self._to_write.put((table, rows))
+        if rows.num_rows:
+            self._to_write.put((table, rows))
 
     def stop(self) -> None:
         """Read what is left in the rings, resolve and write it; the probes must be detached by now."""
@@ -177,17 +180,20 @@ class Pipeline:
     def _drain(self) -> None:
         while True:
             stopping = self._stopping.is_set()
-            busy = False
+            fullest = 0.0
             for stream in self._streams:
-                busy |= stream.ring.fill_bytes() > DRAIN_BUSY * stream.ring.size_bytes
+                fill = stream.ring.fill_bytes()
+                fullest = max(fullest, fill / stream.ring.size_bytes)
+                if not (fill or stream in self._filling):
+                    continue
                 if stream.is_samples:
                     self._drain_samples(stream, stopping)
                 else:
                     self._drain_events(stream, stopping)
             if stopping:
                 return
-            if not busy:
-                self._stopping.wait(DRAIN_SLEEP_S)
+            if fullest < DRAIN_BUSY:
+                self._stopping.wait(DRAIN_SLEEP_S if fullest > DRAIN_FILLING else DRAIN_IDLE_SLEEP_S)
 
     def _drain_samples(self, stream: Stream, stopping: bool) -> None:
         while self._samples_waiting_bytes < SAMPLES_WAITING_BYTES or stopping:
@@ -332,7 +338,7 @@ class Pipeline:
         next_reading = 0.0
         while True:
             stopping = self._stopping.is_set()
-            self._count()
+            self._count(whole=stopping or time.monotonic() >= next_reading)
             if self._bpf is not None and (stopping or self._bpf.window_age_ns() >= self._stats_window_ns):
                 stats = self._bpf.close_window()
                 self.put("bpf_prog_stats", stats)
@@ -352,10 +358,18 @@ class Pipeline:
                 return
             self._stopping.wait(COUNTS_EVERY_S)
 
-    def _count(self) -> None:
+    def _count(self, *, whole: bool) -> None:
+        """Read the accounts; they are written once a second, and at once when something was lost."""
+        losses: readings.Rows = []
+        accounts: readings.Rows = []
         for name, accounting in self.accounting.items():
             probe = self._probes[name]
-            losses, accounts = accounting.take(probe.counts(), probe.misses())
+            counts = probe.counts()
+            if whole or accounting.has_lost(counts):
+                new_losses, new_accounts = accounting.take(counts, probe.misses())
+                losses += new_losses
+                accounts += new_accounts
+        if accounts or losses:
             self.put("losses", readings.batch("losses", losses))
             self.put("accounts", readings.batch("accounts", accounts))
 
