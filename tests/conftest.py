@@ -28,6 +28,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=tuple(LANES),
         help="fail when no test of this kind ran: where they can run, skipping all of them is not a pass",
     )
+    parser.addoption(
+        "--soak", default="12", metavar="S", help="seconds for which memory has to stay flat at full rate"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 
 from tracelab.errors import CannotRecord, NeedsRoot, SessionExists, TracelabError, UsageError
-from tracelab.recorder import host, introspect, readings, sizes, uprobes
+from tracelab.recorder import host, introspect, memory, readings, sizes, uprobes
 from tracelab.recorder.accounting import COUNTERS
 from tracelab.recorder.child import Control
 from tracelab.recorder.eventnames import event_names, event_numbers, path_arguments
@@ -45,6 +45,10 @@ from tracelab.recorder.tasks import TaskTable
 from tracelab.session.manifest import Manifest, clock_reading
 from tracelab.session.writer import SessionWriter
 
+OPEN_FILES, OPEN_FILES_PER_CPU = 128, 8  #: that a recorder may need
+STEP_NS = 50_000_000  #: a wall clock that is off by more was set
+SLEW = 1000  #: a wall clock is slowed down or sped up by at most one in that many, adjtimex(2)
+
 
 class Recording:
     """Records from `start` to `stop`, or while used as a context manager.
@@ -62,9 +66,7 @@ class Recording:
             "usdt": [site for text in self.options.usdt for site in usdt_sites(text)],
         }
         if sum(map(len, self._sites.values())) > MAX_SITES:
-            raise UsageError(
-                f"--uprobe and --usdt: more than {MAX_SITES} places; use a narrower pattern"
-            )
+            raise UsageError(f"--uprobe and --usdt: more than {MAX_SITES} places; use a narrower pattern")
         self.manifest = Manifest(created_by=f"tracelab {_version()}", options=asdict(self.options))
         self._cleanup = contextlib.ExitStack()
         self._pipeline: Pipeline | None = None
@@ -98,7 +100,9 @@ class Recording:
         try:
             for probe in self._loaded:
                 probe.detach()
-            self.manifest.end_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+            self.manifest.clock_end = clock_reading()
+            self.manifest.end_ns = int(self.manifest.clock_end["monotonic_ns"])
+            self._compare_clocks()
             self._reap()
             pipeline.stop()
             self._account(pipeline)
@@ -157,6 +161,8 @@ class Recording:
 
     def _start(self) -> None:
         """Everything that may be refused comes before the folder is made; the rings hold what happens meanwhile."""
+        _allow_open_files()
+        memory.stay_small()
         has_stats = self._calibrate()
         sideband = SideBand()
         self._cleanup.callback(sideband.close)
@@ -186,6 +192,7 @@ class Recording:
         self.manifest.start_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         for probe in self._loaded:
             probe.attach(self.options.hz)
+        memory.give_back()
         session = SessionWriter(self.path, self.manifest)
         self._pipeline = Pipeline(
             session,
@@ -312,6 +319,17 @@ class Recording:
         tables |= {"bpf_progs", "bpf_prog_stats", "bpf_maps", "bpf_map_stats", "bpf_links"} if bpf else set()
         self.manifest.tables = {table: {"rows": 0} for table in sorted(tables)}
 
+    def _compare_clocks(self) -> None:
+        """Say so when the wall clock was set meanwhile, rather than only disciplined."""
+        start, end = self.manifest.clock, self.manifest.clock_end
+        elapsed_ns = end["monotonic_ns"] - start["monotonic_ns"]
+        stepped_ns = end["realtime_ns"] - start["realtime_ns"] - elapsed_ns
+        if abs(stepped_ns) > STEP_NS + elapsed_ns // SLEW:
+            self.manifest.notes.append(
+                f"the wall clock was set by {stepped_ns / 1e9:+.3f} s during the recording; "
+                "times within it are not affected, dates are those of its beginning"
+            )
+
     def _reap(self) -> None:
         if self._command is not None and self.manifest.command is not None:
             self.manifest.command["exit_code"] = self._command.poll()
@@ -422,6 +440,19 @@ def record(
     finally:
         recording.stop()
     return recording
+
+
+def _allow_open_files() -> None:
+    """Raise the limit of open files as far as it goes; raises CannotRecord where that is not enough."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    needed = OPEN_FILES + OPEN_FILES_PER_CPU * sizes.cpus()
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        raise CannotRecord(
+            f"{soft} open files are allowed here, and recording needs {needed}: `ulimit -n {needed}`"
+        )
 
 
 def _version() -> str:

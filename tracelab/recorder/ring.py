@@ -1,7 +1,8 @@
 """Read a BPF ring buffer through mmap, as arrays: no call and no object for each event.
 
 All records of a ring have one size, so that what lies between the consumer's and the producer's position is an
-array. The kernel maps the data twice in a row, which is why it needs no care where the ring wraps around.
+array of bytes, but for the place where the ring wraps around. (The kernel would map the data twice in a row, which
+spares that care, but counts the memory of this process twice.)
 Layout: kernel/bpf/ringbuf.c; the writer marks a record busy until it is submitted.
 """
 
@@ -35,7 +36,7 @@ class Ring:
             }
         )
         self._consumer_page = mmap.mmap(map_fd, PAGE)
-        self._data_pages = mmap.mmap(map_fd, PAGE + 2 * size_bytes, prot=mmap.PROT_READ, offset=PAGE)
+        self._data_pages = mmap.mmap(map_fd, PAGE + size_bytes, prot=mmap.PROT_READ, offset=PAGE)
         self._consumer: npt.NDArray[np.uint64] = np.frombuffer(self._consumer_page, np.uint64, 1)
         self._producer: npt.NDArray[np.uint64] = np.frombuffer(self._data_pages, np.uint64, 1)
         self._data: npt.NDArray[np.uint8] = np.frombuffer(self._data_pages, np.uint8, offset=PAGE)
@@ -56,9 +57,11 @@ class Ring:
         self.high_water_bytes = max(self.high_water_bytes, fill)
         ready = min(fill // stride, len(buffer))
         start = consumed % self.size_bytes
-        source = self._data[start : start + ready * stride]
         target = buffer[:ready]
-        target.view(np.uint8)[:] = source
+        copied = target.view(np.uint8)
+        before_the_end = self._data[start : start + len(copied)]
+        copied[: len(before_the_end)] = before_the_end
+        copied[len(before_the_end) :] = self._data[: len(copied) - len(before_the_end)]
         busy = np.flatnonzero(target["length"] & BUSY)
         if busy.size:
             ready = int(busy[0])

@@ -36,6 +36,8 @@ class Manifest:
     writer: Json = field(default_factory=dict)  #: pid, start_ticks and boot_id: tells if it is still alive
     host: Json = field(default_factory=dict)  #: hostname, kernel, machine, cpus, mem_total_bytes, distribution
     clock: Json = field(default_factory=dict)  #: monotonic_ns, realtime_ns, boottime_ns of one moment
+    clock_end: Json = field(default_factory=dict)  #: the same at the end; empty when the recorder died
+    targets: list[Json] = field(default_factory=list)  #: of each target: asked, pids, comm, prog_ids
     options: Json = field(default_factory=dict)  #: what was asked for
     achieved: Json = field(default_factory=dict)  #: what was got: sampling rate per CPU, ring sizes
     probes: Json = field(default_factory=dict)  #: name -> doc, value, attach, counts

@@ -21,11 +21,11 @@ from tracelab.schema import TABLES
 from tracelab.session.manifest import Manifest, State, process_identity
 from tracelab.session.parts import part_name, publish, read_stream, storage_error
 
-PART_ROWS = 1 << 20  #: rows after which a part is closed
+PART_ROWS = 1 << 18  #: rows after which a part is closed; it is sorted and encoded in memory
 PART_AGE_S = 10.0  #: seconds after which a part with PART_MIN_ROWS is closed
 PART_MIN_ROWS = 1 << 16
 PATIENCE_S = 0.3  #: how long `close` waits for parquet; streams that are left read just as well
-MAX_PARTS_IN_MEMORY = 2  #: finished parts beyond this are read back from their stream to be encoded
+MAX_PARTS_IN_MEMORY = 1  #: finished parts beyond this are read back from their stream to be encoded
 _IPC_OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
 
 
