@@ -21,6 +21,7 @@ bench: ## what recording costs, beside BCC's callback, bpftrace, perf and trace-
 	@.ci/system-packages bench
 	@.ci/virtual-environment
 	@$(PYTHON_HERE) -m tracelab.bench
+	@$(PYTHON_HERE) -m tracelab.bench.overhead
 
 lint: ## ruff, mypy and the layers of imports
 	@.ci/virtual-environment

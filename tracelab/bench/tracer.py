@@ -94,6 +94,11 @@ class Running:
             self.kill()
             raise
 
+    @property
+    def group(self) -> int:
+        """Its process group."""
+        return self._process.pid
+
     def stop(self) -> Cost:
         """Interrupt the tracer and wait for its end; raises NotRun when it dies of something else or does not end."""
         if self.ended():
