@@ -2,10 +2,11 @@
 # is in .ci/system-packages, what they need from Python in pyproject.toml.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: demo test bench lint setup clean help
+.PHONY: demo test kernels nightly bench lint setup clean help
 
 PYTHON_HERE := .venv/bin/python
 PYTEST_ARGS ?=
+KERNELS ?= running 6.1 6.12
 
 demo: ## record a workload with eBPF, run the first notebook on it, print where the report is
 	@.ci/system-packages demo
@@ -16,6 +17,14 @@ test: ## every test, real recordings and browser tests included where this machi
 	@.ci/system-packages test
 	@.ci/virtual-environment
 	@$(PYTHON_HERE) -m pytest $(PYTEST_ARGS)
+
+kernels: ## the recorder's tests on this kernel and on Debian's 6.1 and 6.12 under qemu, in one matrix
+	@.ci/system-packages kernels
+	@.ci/virtual-environment
+	@PYTHONPATH=tests $(PYTHON_HERE) -m kernels --kernels $(KERNELS) -- $(PYTEST_ARGS)
+
+nightly: kernels ## what takes too long for every change: all kernels, and ten minutes at full rate
+	@$(PYTHON_HERE) -m pytest -rP --soak 600 tests/kernel/test_faults.py -k memory
 
 bench: ## what recording costs, beside BCC's callback, bpftrace, perf and trace-cmd in the same run
 	@.ci/system-packages bench
@@ -38,4 +47,4 @@ clean: ## remove .venv and everything that was built or cached
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 help:
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r target what; do printf 'make %-6s %s\n' "$$target" "$$what"; done
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r target what; do printf 'make %-7s %s\n' "$$target" "$$what"; done
