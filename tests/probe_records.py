@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pytest
+from numpy.lib.recfunctions import repack_fields
 
 from recordings import recorded
 from tracelab.recorder.accounting import COUNTERS
@@ -27,26 +29,34 @@ ALL_DURATIONS = {"DURATION_ASKED(ns)": "1"}
 
 @dataclass
 class Taken:
-    """What one probe took: the records of its first ring, those of the second, and its counters."""
+    """What one probe took: the records of its rings, and its counters."""
 
     probe: LoadedProbe
-    parts: dict[str, list[Records]] = field(default_factory=dict)
+    parts: list[Records] = field(default_factory=list)
 
-    def records(self, struct: str = "record", **of: int) -> Records:
-        """All records so far of a C struct, in the order of time, where members have these values."""
-        for _, name, ring in self.probe.rings():
+    def records(self, **of: int) -> Records:
+        """All records so far, in the order of time, where members have these values; copies of stacks are left out."""
+        for _, struct, ring in self.probe.rings():
             while len(read := ring.read()):
-                self.parts.setdefault(name, []).append(read)
-        parts = self.parts.get(struct)
-        found = (
-            np.concatenate(parts) if parts else np.zeros(0, self.probe.probe.dtype(struct, self.probe.macros))
-        )
+                if struct != "text":
+                    members = [name for name in read.dtype.names or () if name != "stack"]
+                    self.parts.append(repack_fields(read[members]))
+        found = np.concatenate(self.parts) if self.parts else np.zeros(0, self.dtype())
         for member, value in of.items():
             found = found[found[member] == value]
         return found[np.argsort(found["time_ns"], kind="stable")]
 
+    def dtype(self) -> np.dtype[np.void]:
+        """What a record is made of, but for the copy of a stack."""
+        record = np.zeros(0, self.probe.probe.dtype("record", self.probe.macros))
+        members = [name for name in record.dtype.names or () if name != "stack"]
+        found: np.dtype[np.void] = repack_fields(record[members]).dtype
+        return found
+
     def counts(self) -> dict[str, int]:
-        """The account, over all CPUs."""
+        """The account, over all CPUs; ends the probe's work, since one at work may be in the middle of an event."""
+        self.probe.detach()
+        time.sleep(0.01)  # for programs that run at this moment
         return dict(zip(COUNTERS, self.probe.counts().sum(axis=1).tolist(), strict=True))
 
     def names(self, records: Records) -> list[str]:
@@ -76,8 +86,10 @@ def recorded_in_full(folder: Path, argv: Sequence[str], **options: object) -> Re
     for attempt in range(5):
         recording = recorded(folder / str(attempt), argv, **options)
         if not any("no time was left" in note for note in recording.manifest.notes):
-            break
-    return recording
+            return recording
+    pytest.skip(
+        "five times there was no time to read the files of a program; run it on a machine that is less busy"
+    )
 
 
 def adds_up(counts: dict[str, int]) -> bool:
