@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from tracelab.recorder.addresses import address_texts
 from tracelab.recorder.probes import Probe
 from tracelab.schema import TABLES, arrow_schema
 
@@ -62,7 +63,10 @@ def _texts(
     probe: Probe, names: tuple[str, ...], records: Records, member: str, size: int, schema: pa.Schema
 ) -> pa.RecordBatch:
     raw = records[member].tolist()
-    if f"{member}_bytes" in (records.dtype.names or ()):
+    if member in probe.addresses:
+        texts = [text.encode() for text in address_texts(records[member])]
+        cut = np.zeros(len(texts), np.bool_)
+    elif f"{member}_bytes" in (records.dtype.names or ()):
         length = records[f"{member}_bytes"]
         texts = [t[:n].rstrip(b"\0").replace(b"\0", b" ") for t, n in zip(raw, length.tolist(), strict=True)]
         cut = length > size

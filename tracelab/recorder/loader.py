@@ -107,6 +107,7 @@ class LoadedProbe:
         self.sites = tuple(sites)  #: of a probe in user space, where it is put
         self.messages = ""  #: what BCC and clang had to say
         self.way = available_way(probe)  #: which of the probe's ways to attach is taken
+        self._also = [where for where in probe.also if not why_not(*where.split(maxsplit=1))]
         self.macros = {**macros, "WAY": self.way, **kernel_offsets(probe)}
         self._bcc = import_bcc()
         self._bpf = self._compile()
@@ -152,12 +153,12 @@ class LoadedProbe:
     def attach(self, hz: int) -> None:
         """Start the probe; raises ProbeUnavailable when the kernel refuses."""
         wheres = self.probe.attach[self.way]
-        for where in (*wheres, *self.probe.also):
+        for where in (*wheres, *self._also):
             kind, _, target = where.partition(" ")
             try:
                 self._attach_sites() if kind == "uprobe" else self._attach(kind, target, hz)
             except Exception as error:
-                if where in self.probe.also:
+                if where in self._also:
                     continue
                 self.detach()
                 raise ProbeUnavailable(
@@ -208,7 +209,7 @@ class LoadedProbe:
         """Load what the chosen way attaches; what is attached where it exists is loaded where it can be."""
         for where in self.probe.attach[self.way]:
             self._load(*where.split(maxsplit=1))
-        for where in self.probe.also:
+        for where in self._also:
             with contextlib.suppress(ProbeUnavailable):
                 self._load(*where.split(maxsplit=1))
 
@@ -259,7 +260,7 @@ class LoadedProbe:
             self._bpf.attach_raw_tracepoint(target.encode(), function)
         elif kind == "tracepoint":
             tracefs.mount()
-            self._bpf.attach_tracepoint(target.encode(), function)
+            self._bpf.attach_tracepoint(tp=target.encode(), fn_name=function)
         elif kind in ("kprobe", "kretprobe"):
             getattr(self._bpf, f"attach_{kind}")(event=target.encode(), fn_name=function)
         else:

@@ -28,10 +28,12 @@ from tracelab.errors import TracelabError
 from tracelab.recorder import readings
 from tracelab.recorder.accounting import Accounting
 from tracelab.recorder.decode import UNKNOWN, events_batch, texts_batch
+from tracelab.recorder.functionnames import FunctionNames
 from tracelab.recorder.governor import Governor
 from tracelab.recorder.loader import LoadedProbe
 from tracelab.recorder.ring import Ring, Slots
 from tracelab.recorder.sideband import Exit, Fork, KernelSymbol, Lost, Mapped, Record, Rename, SideBand
+from tracelab.recorder.symbols import KernelSymbols
 from tracelab.session.writer import SessionWriter
 
 if TYPE_CHECKING:
@@ -74,7 +76,8 @@ class Stream:
     @property
     def has_texts(self) -> bool:
         """Whether its records carry texts."""
-        return any(field[0].kind == "S" for field in (self.ring.dtype.fields or {}).values())
+        has_members = any(field[0].kind == "S" for field in (self.ring.dtype.fields or {}).values())
+        return has_members or bool(self.probe.probe.function)
 
 
 @dataclass
@@ -109,6 +112,7 @@ class Pipeline:
         self._sideband = sideband
         self._tasks = tasks
         self._resolver = resolver
+        self._functions = FunctionNames(lambda: resolver.kernel if resolver else KernelSymbols.running())
         self._bpf = bpf
         self._governor = governor
         self._stats_window_ns = stats_window_ns
@@ -244,6 +248,8 @@ class Pipeline:
             self.session.append("events", events_batch(probe, stream.names, records))
         if stream.has_texts and (texts := texts_batch(probe, stream.names, records)) is not None:
             self.session.append("strings", texts)
+        if probe.function and (told := self._functions.texts(probe, probe.function, records)) is not None:
+            self.session.append("strings", told)
 
     def _stacks(self) -> None:
         self.put("tasks", self._tasks.first_sight(time.clock_gettime_ns(time.CLOCK_MONOTONIC)))

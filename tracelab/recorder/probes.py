@@ -83,6 +83,8 @@ class Probe:
     key: str = ""  #: meaning of column key
     cost: str = ""  #: what one event costs, and where that was measured
     also: tuple[str, ...] = ()  #: attached where the kernel has it
+    addresses: tuple[str, ...] = ()  #: members that are socket addresses, which become texts
+    function: str = ""  #: member that is the address of a kernel function, whose name becomes a text
 
     def text(self) -> str:
         """The C source, with the shared headers in place of their #include."""
@@ -154,7 +156,9 @@ def read_probe(source: Path) -> Probe:
         size=matter.get("size", ""),
         key=matter.get("key", ""),
         cost=matter.get("cost", ""),
-        also=_list(matter.get("also", "")),
+        also=tuple(where for key, line in lines if key == "also" for where in _list(line)),
+        addresses=_list(matter.get("addresses", "")),
+        function=matter.get("function", ""),
     )
 
 
