@@ -4,9 +4,9 @@
 // table:  none
 // value:  none, 1
 // doc:    keeps the map of processes that were asked for with their children, for all probes of a recording
-// attach: raw_tracepoint sched_process_fork, raw_tracepoint sched_process_exit
+// attach: raw_tracepoint sched_process_fork, raw_tracepoint sched_process_free
 // needs:  Linux 5.8 with BTF
-// kernel: AT_PID task_struct.pid, AT_TGID task_struct.tgid, AT_SIGNAL task_struct.signal, AT_LIVE signal_struct.live.counter
+// kernel: AT_PID task_struct.pid, AT_TGID task_struct.tgid
 
 BPF_TABLE_PUBLIC("hash", u32, u8, followed, 65536);
 
@@ -29,14 +29,15 @@ RAW_TRACEPOINT_PROBE(sched_process_fork)
 	return 0;
 }
 
-/* The last thread of a process takes it off the map: its number may come again. */
-RAW_TRACEPOINT_PROBE(sched_process_exit)
+/*
+ * A process is taken off the map when its first thread, which outlives the others, is freed: after everything that it
+ * did, its last switch away from a CPU included, and before its number can come again.
+ */
+RAW_TRACEPOINT_PROBE(sched_process_free)
 {
-	u64 signal = 0;
-	u32 pid = read_u32(ctx->args[0], AT_TGID);
+	u32 tid = read_u32(ctx->args[0], AT_PID);
 
-	bpf_probe_read_kernel(&signal, sizeof(signal), (void *)(ctx->args[0] + AT_SIGNAL));
-	if (signal && !read_u32(signal, AT_LIVE))
-		followed.delete(&pid);
+	if (tid == read_u32(ctx->args[0], AT_TGID))
+		followed.delete(&tid);
 	return 0;
 }
