@@ -9,11 +9,11 @@ from tracelab.analysis.cost import busiest, processes, programs, tracers
 from tracelab.errors import MissingTable, UsageError
 
 PROGRAMS = """
-    time_s  prog_id  name    type            attach            owner_pids  owner_comm  own
-    0       1        on_sys  tracepoint      'sys_enter raw'   42,43       falco       0
-    0       2        mine    raw_tracepoint  -                 9           python      1
-    0       3        guard   cgroup_device   -                 1           systemd     0
-    0       4        idle    kprobe          -                 -           -           0
+    prog_id  name    type            attach           owner_pids  owner_comm  own  insns  tail_calls  helpers
+    1        on_sys  tracepoint      'sys_enter raw'  42,43       falco       0    96     1           '{"loop": 2}'
+    2        mine    raw_tracepoint  -                9           python      1    -      -           -
+    3        guard   cgroup_device   -                1           systemd     0    -      -           -
+    4        idle    kprobe          -                -           -           0    -      -           -
 """
 STATS = """
     time_s  prog_id  run_cnt  run_time_ns  misses
@@ -43,6 +43,10 @@ def test_a_program_costs_its_run_time_less_the_floor_of_measuring_it(tmp_path: P
         "owner": "falco",
         "owner_pids": pytest.approx([42, 43]),
         "own": False,
+        "insns": 96,
+        "helpers": '{"loop": 2}',
+        "tail_calls": 1,
+        "spin_locks": pytest.approx(float("nan"), nan_ok=True),
         "runs": 4000,
         "runs_per_s": 2000.0,
         "ns_per_run": 500.0,
@@ -84,6 +88,19 @@ def test_without_a_floor_the_cost_contains_it_and_says_so(
     assert found["net_ns_per_run"].isna().all()
     assert found["cpu_share"][0] == pytest.approx(2_000_000 / 2e9)
     assert "not calibrated" in found.attrs["notes"][0]
+
+
+def test_a_program_is_shown_as_it_was_while_it_was_attached(tmp_path: Path) -> None:
+    told_again = """
+        time_s  prog_id  name    type        attach       owner_pids  owner_comm
+        0       1        on_sys  tracepoint  -            42          falco
+        1       1        on_sys  tracepoint  sched:exec   42,43       falco
+        2       1        on_sys  tracepoint  -            -           -
+    """
+    found = programs(tables_of(tmp_path, bpf_progs=told_again, bpf_prog_stats=STATS)).set_index("prog_id")
+    assert found.loc[1, ["attach", "owner"]].tolist() == ["sched:exec", "falco"]
+    assert found.loc[1, "owner_pids"].tolist() == [42, 43]
+    assert len(found) == 4
 
 
 def test_one_reading_tells_no_cost(tmp_path: Path) -> None:

@@ -26,12 +26,14 @@ COUNTERS = ("run_cnt", "run_time_ns", "misses", "counted_ns")
 def programs(tables: Tables) -> pd.DataFrame:
     """What each eBPF program cost in the window, dearest first.
 
-    Columns: prog_id, name, type, attach, owner (comm of the process that holds it), owner_pids, own (whether it
-    belongs to this recording), runs (counted, see counted_s), runs_per_s, ns_per_run (as the kernel measured
-    it), floor_ns (what measuring adds to a run), net_ns_per_run (less the floor, never below 0), cpu_share (net
-    time in it, of one CPU: 0.05 is 5 % of one CPU), misses (runs refused because one was under way on that
-    CPU), counted_s (for how long its runs were counted: a part of every second, unless recorded with --stats-ms
-    1000; rates and shares are of that time) and seconds (between the readings used, which enclose the window).
+    Columns: prog_id, name, type, attach (where it was last attached), owner (comm of the process that holds it),
+    owner_pids, own (whether it belongs to this recording), insns (translated instructions), helpers (places in its
+    code that call a helper of the kernel, as JSON by name), tail_calls and spin_locks (places, too), runs (counted,
+    see counted_s), runs_per_s, ns_per_run (as the kernel measured it), floor_ns (what measuring adds to a run),
+    net_ns_per_run (less the floor, never below 0), cpu_share (net time in it, of one CPU: 0.05 is 5 % of one CPU),
+    misses (runs refused because one was under way on that CPU), counted_s (for how long its runs were counted: a part
+    of every second, unless recorded with --stats-ms 1000; rates and shares are of that time) and seconds (between the
+    readings used, which enclose the window).
     NaN means not known: a program that did not run has no time per run. Where the floor was not calibrated,
     net_ns_per_run is NaN, cpu_share contains it, and `attrs["notes"]` says so. What a program costs beside its
     own run time, as by the slow path it puts every system call on, is not in here.
@@ -60,6 +62,9 @@ def programs(tables: Tables) -> pd.DataFrame:
         **dict.fromkeys(("name", "type", "attach", "owner"), "name"),
         owner_pids="number",
         own="yes or no",
+        insns="instructions",
+        helpers="name",
+        **dict.fromkeys(("tail_calls", "spin_locks"), "places"),
         runs="runs",
         runs_per_s="runs/s",
         ns_per_run="ns",
@@ -143,10 +148,24 @@ def floor_ns(tables: Tables) -> float | None:
 
 
 def _described(tables: Tables) -> pd.DataFrame:
-    names = ["prog_id", "name", "type", "attach", "owner", "owner_pids", "own"]
+    """What is known of each program: of every column, what was said last."""
+    numbers = ["insns", "tail_calls", "spin_locks"]
+    names = [
+        "prog_id",
+        "name",
+        "type",
+        "attach",
+        "owner",
+        "owner_pids",
+        "own",
+        "insns",
+        "helpers",
+        *numbers[1:],
+    ]
     if not tables.has("bpf_progs"):
         return pd.DataFrame(columns=names).astype({"prog_id": "int64"})
-    rows = kernels.rows(tables, "bpf_progs").drop_duplicates("prog_id", keep="last")
-    rows = rows.rename(columns={"owner_comm": "owner"})
+    rows = kernels.rows(tables, "bpf_progs").rename(columns={"owner_comm": "owner"})
     rows["own"] = rows["own"].fillna(0).astype(bool)
-    return rows[names]
+    rows[numbers] = rows[numbers].astype(float)
+    rows["owner_pids"] = [pids if pids is not None and len(pids) else None for pids in rows["owner_pids"]]
+    return rows[names].groupby("prog_id", sort=False, as_index=False).last()
