@@ -44,13 +44,13 @@ def samples_of(recording: Recording, *, comm: str = "", pid: int | None = None) 
 
 
 def check_roots(samples: list[Sampled], roots: Collection[str], *, at_least: int = 60) -> float:
-    """Share of the samples that reach one of `roots`; fails for a break that is not marked as one.
+    """Share of the samples with a user stack that reach one of `roots`; fails for a break that is not marked as one.
 
-    A sample without user frames was taken in the kernel, on its own behalf.
+    What is about to end, or to run another program, has no user stack any more.
     """
     assert len(samples) >= at_least, f"only {len(samples)} samples"
     whole = [s for s in samples if s.outcome == "complete" and s.user]
     unmarked = Counter(s.user[0] for s in whole if s.user[0] not in roots)
     assert sum(unmarked.values()) <= 0.002 * len(samples), unmarked
     print(len(samples), Counter(s.outcome for s in samples))
-    return len(whole) / sum(bool(s.user) for s in samples)
+    return len(whole) / sum(bool(s.user) and s.outcome != "no user stack" for s in samples)

@@ -158,6 +158,24 @@ class Session:
 
         return processes(self._tables)
 
+    def targets(self, *asked: str) -> pd.DataFrame:
+        """What each target, or what is named here, cost by itself and by its eBPF programs; see analysis.targets."""
+        from tracelab.analysis.targets import targets
+
+        return targets(self._tables, *asked)
+
+    def target_readings(self, *asked: str) -> pd.DataFrame:
+        """The same over time, once a second; see analysis.targets."""
+        from tracelab.analysis.targets import target_readings
+
+        return target_readings(self._tables, *asked)
+
+    def target_profile(self, target: str) -> Profile:
+        """On-CPU time of a target and, beside it, of its eBPF programs; see analysis.targetprofile."""
+        from tracelab.analysis.targetprofile import target_profile
+
+        return target_profile(self._tables, target)
+
     def busiest(self, comm: str) -> int:
         """The process of this name that used most CPU time, as its pid; raises UsageError when there is none."""
         from tracelab.analysis.cost import busiest
@@ -181,6 +199,12 @@ class Session:
         from tracelab.analysis.profiles import profile
 
         return profile(self._tables, kind, by)
+
+    def thread_times(self, by: By = "thread") -> pd.DataFrame:
+        """Seconds on a CPU, waiting for one, and off-CPU, by thread or another group; see analysis.offcpu."""
+        from tracelab.analysis.offcpu import thread_times
+
+        return thread_times(self._tables, by)
 
     def table(self, name: str) -> pd.DataFrame:
         """The selected rows of a stored table as they are, all in memory; schema.py says what the columns mean.
@@ -219,12 +243,21 @@ class Session:
         )
 
     def flamegraph(
-        self, by: Literal["process", "thread"] | None = None, kind: str = "on-CPU", title: str = ""
+        self,
+        by: Literal["process", "thread"] | None = None,
+        kind: str = "on-CPU",
+        title: str = "",
+        target: str | None = None,
     ) -> FlameGraph:
-        """A flame graph of the stack samples; each process or thread on a frame of its own if asked."""
+        """A flame graph of the samples of one kind; each process or thread on a frame of its own if asked.
+
+        `kind` is "on-CPU", "off-CPU" (where threads waited, probe offcpu), "wakeup" (who ended their waits, probe
+        wakeups) or what another probe samples; kinds are never added up. Raises MissingTable for one not recorded.
+        With `target` it is of that target's on-CPU time, and of its eBPF programs beside it.
+        """
         from tracelab.views.flamegraph import FlameGraph
 
-        profile = self.profile(kind, by)
+        profile = self.target_profile(target) if target is not None else self.profile(kind, by)
         return FlameGraph(profile.renamed(profile.name, *self._notes()), title=title)
 
     def diagnose(self, **thresholds: dict[str, Any]) -> FindingsView:

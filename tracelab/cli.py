@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib.abc
 import os
+import shutil
 import signal
 import sys
 import time
@@ -63,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
         parents=[common],
         help="list the probes: what they record, cost and need, and whether this kernel can",
     )
+    probes.add_argument("name", nargs="?", metavar="NAME", help="tell everything about this one")
     probes.add_argument(
         "--load", action="store_true", help="load and attach each for a moment, as root, to be sure"
     )
@@ -190,9 +192,11 @@ def _closing_line(recording: Recording) -> str:
 
 
 def _probes(args: argparse.Namespace) -> int:
-    from tracelab.recorder.catalogue import catalogue, text
+    from tracelab.recorder.catalogue import catalogue, details, text
 
-    print(text(catalogue(load=args.load)))
+    width = min(shutil.get_terminal_size((100, 24)).columns, 110)
+    entries = catalogue(args.name, load=args.load)
+    print(details(entries[0], width) if args.name else text(entries, width))
     return 0
 
 

@@ -7,6 +7,7 @@
     │   ├── NeedsBcc
     │   └── ProbeUnavailable        the kernel lacks what a probe attaches to
     ├── NoSuchProcess           4
+    ├── NoSuchGroup             4   a control group or container that there is not
     ├── SessionError            5
     │   ├── SessionExists           the output folder is there already
     │   ├── NotASession             a foreign or damaged folder
@@ -57,6 +58,12 @@ class ProbeUnavailable(CannotRecord):
 
 class NoSuchProcess(TracelabError):
     """A process named by pid does not exist."""
+
+    exit_code = 4
+
+
+class NoSuchGroup(TracelabError):
+    """A control group or container named by the user does not exist."""
 
     exit_code = 4
 

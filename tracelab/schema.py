@@ -112,6 +112,7 @@ _ALL = (
                 "complete when the outermost frame was reached, else the reason it was not",
                 repeats=True,
             ),
+            Column("key", "int64", "probe", "what it is about, as the probe says: a thread, an address; or null"),
         ),
         "record with --events oncpu",
     ),

@@ -77,7 +77,6 @@ def test_a_selection_gives_the_profile_of_a_part_and_says_of_which(tmp_path: Pat
 def test_an_empty_selection_gives_an_empty_profile(tmp_path: Path) -> None:
     found = profile(tables_of(tmp_path, **ALL).narrowed(Selection(pids=(1,))), by="process")
     assert (len(found), found.total, found.unit) == (0, 0.0, "ns")
-    assert len(profile(tables_of(tmp_path / "b", **ALL), kind="off-CPU")) == 0
 
 
 def test_stacks_and_frames_that_are_not_there_are_shown_as_such(tmp_path: Path) -> None:
@@ -120,3 +119,29 @@ def test_profiles_are_of_everything_by_process_or_by_thread(tmp_path: Path) -> N
 def test_without_samples_there_is_no_profile(tmp_path: Path) -> None:
     with pytest.raises(MissingTable, match="record with --events oncpu"):
         profile(tables_of(tmp_path, events="time_s pid"))
+
+
+OFF_CPU = """
+    time_s  pid  kind     stack_id  weight
+    1       7    on-CPU   1         10
+    2       7    off-CPU  2         5000000
+    3       7    off-CPU  2         7000000
+"""
+BOTH = {"oncpu": {"table": "samples", "kind": "on-CPU"}, "offcpu": {"table": "samples", "kind": "off-CPU"}}
+
+
+def test_kinds_of_samples_are_never_added_up(tmp_path: Path) -> None:
+    tables = tables_of(tmp_path, **(ALL | {"samples": OFF_CPU}), manifest={"probes": BOTH})
+    waits = profile(tables, "off-CPU")
+    assert waits.collapsed() == {"_start;main;do_syscall_64": 12_000_000.0}
+    assert (waits.quantity, waits.unit) == ("off-CPU time", "ns")
+    assert "only waits of 1 ms or longer" in waits.notes
+    assert profile(tables).collapsed() == {"_start;main": 10.0}
+
+
+def test_a_kind_that_was_not_recorded_is_missing_rather_than_empty(tmp_path: Path) -> None:
+    tables = tables_of(tmp_path, **ALL)
+    with pytest.raises(MissingTable, match=r"off-CPU.*record with --events offcpu"):
+        profile(tables, "off-CPU")
+    with pytest.raises(UsageError, match=r"samples are of kind .*off-CPU"):
+        profile(tables, "no such")

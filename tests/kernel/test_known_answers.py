@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -25,7 +26,8 @@ def test_a_sleep_of_50_ms_is_one_clock_nanosleep_of_50_ms(tmp_path: Path) -> Non
     events = rows(recording, "events", pid=command_pid(recording))
     (duration_ns,) = [e["value"] for e in events if e["event"] == "clock_nanosleep"]
     assert isinstance(duration_ns, int)
-    assert 50_000_000 <= duration_ns < 150_000_000  # a busy machine wakes it late
+    # Python sleeps until a time, of which its own way there is taken off; a busy machine wakes it late.
+    assert 40_000_000 <= duration_ns < 150_000_000
 
 
 def test_every_call_of_a_process_is_accounted_for(tmp_path: Path) -> None:
@@ -42,9 +44,11 @@ def test_kept_and_lost_are_what_an_independent_program_counted_when_the_ring_ove
 ) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
-    command = f"read line < {gate}; exec {' '.join(workload('calls', 600_000))}"
+    command = f": > {gate}.near; read line < {gate}; exec {' '.join(workload('calls', 600_000))}"
     with counting_exits() as finished_calls, subprocess.Popen(["/bin/sh", "-c", command]) as process:
         pid = process.pid
+        while not gate.with_suffix(".near").exists():  # before that, it may sleep in the opening of a library
+            time.sleep(0.01)
         _wait_for_state(pid, "S")
         before = finished_calls(pid)
         options = Options(events="syscalls", pid=(pid,), ring_mib=0.004)
@@ -99,7 +103,7 @@ def test_programs_maps_machine_and_processes_are_read_every_second(tmp_path: Pat
     recording = recorded(tmp_path / "s", workload("sleeps", 1.2), events="syscalls")
     programs = rows(recording, "bpf_progs")
     own = [p for p in programs if p["own"]]
-    assert sorted(str(p["name"]) for p in own) == ["sys_enter", "sys_exit"]
+    assert {str(p["name"]) for p in own} >= {"sys_enter", "sys_exit"}
     readings = Counter(r["prog_id"] for r in rows(recording, "bpf_prog_stats"))
     assert all(readings[p["prog_id"]] >= 2 for p in own)
     runs = [

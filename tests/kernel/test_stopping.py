@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -13,7 +14,14 @@ from pathlib import Path
 import pytest
 
 import tracelab as tl
-from recordings import count_rows, start_recorder, workload
+from recordings import count_rows, recorded, start_recorder, workload
+
+
+def test_a_recording_of_stacks_gives_back_every_file_that_it_opened(tmp_path: Path) -> None:
+    recorded(tmp_path / "warm", workload("sleeps", 0.1), events="oncpu")  # what stays open is open now
+    before = len(os.listdir("/proc/self/fd"))
+    recorded(tmp_path / "s", workload("sleeps", 0.1), events="oncpu")
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
+
+import pytest
 
 from c_programs import compiled, needs_gcc
 from recordings import command_pid, recorded, rows
@@ -59,11 +62,50 @@ int main(void) { for (int i = 0; i < 80; i++) down(4); return 0; }
 
 
 @needs_gcc
-def test_stacks_longer_than_their_copies_are_copied_whole_from_then_on(tmp_path: Path) -> None:
+def test_a_stack_longer_than_the_usual_copy_is_copied_whole_from_the_first_sample_on(tmp_path: Path) -> None:
     program = compiled(tmp_path, DEEP, "-O1")
     recording = recorded(tmp_path / "s", [str(program)], events="oncpu", hz=199)
     pid = command_pid(recording)
     samples = sorted(rows(recording, "samples", pid=pid), key=lambda s: s["time_ns"])  # type: ignore[arg-type, return-value]
-    outcome = [str(s["unwound"]) for s in samples]
-    assert "stack copy too short" in outcome[:50]
-    assert Counter(outcome[-50:])["complete"] >= 45, Counter(outcome)
+    outcome = Counter(str(s["unwound"]) for s in samples)
+    assert outcome["complete"] >= 0.98 * len(samples), outcome
+    down = [stack for stack in stacks_of(recording, pid) if any(f["symbol"] == "down" for f in stack)]
+    assert sum([f["symbol"] for f in stack].count("down") == 5 for stack in down) >= 0.95 * len(down) > 50
+
+
+GOROUTINE = """
+package main
+
+var sink int
+
+//go:noinline
+func down(n int) {
+	var room [1200]byte
+	room[n] = 1
+	if n > 0 {
+		down(n - 1)
+	} else {
+		for i := 0; i < 300000000; i++ {
+			sink++
+		}
+	}
+	sink += int(room[n])
+}
+
+func main() {
+	for i := 0; i < 10; i++ {
+		down(20)
+	}
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("go") is None, reason="go is missing; install golang-go")
+def test_a_long_stack_whose_end_nobody_knows_is_copied_whole_once_it_has_proved_long(tmp_path: Path) -> None:
+    (tmp_path / "deep.go").write_text(GOROUTINE)
+    subprocess.run(["go", "build", "-o", tmp_path / "deep", tmp_path / "deep.go"], check=True, timeout=120)
+    recording = recorded(tmp_path / "s", [str(tmp_path / "deep")], events="oncpu", hz=199)
+    samples = rows(recording, "samples", pid=command_pid(recording))
+    outcome = [str(s["unwound"]) for s in sorted(samples, key=lambda s: s["time_ns"])]  # type: ignore[arg-type, return-value]
+    assert "stack copy too short (16 KiB)" in outcome[:60]
+    assert Counter(outcome[-60:])["complete"] >= 55, Counter(outcome)

@@ -183,6 +183,54 @@ def test_a_process_that_is_gone_does_no_harm():
     assert found(spaces, SHELL, 1 * S, TEXT) is None
 
 
+def test_a_stack_that_proved_long_is_expected_of_all_that_execute_the_same_program():
+    spaces = AddressSpaces()
+    for pid, program in ((10, "/gone/cc"), (11, "/gone/cc"), (12, "/gone/ls")):
+        spaces.fork(1 * S, pid, SHELL)
+        spaces.exec(2 * S, pid)
+        spaces.mmap(2 * S + 1, pid, TEXT, 0x1000, 0, program)
+    spaces.exit(3 * S, 11)
+    spaces.deepen(11)
+    assert spaces.deep_pids == {10}, "what has ended needs nothing"
+    spaces.exec(4 * S, 12)
+    spaces.mmap(4 * S + 1, 12, TEXT, 0x1000, 0, "/gone/cc")
+    spaces.mmap(4 * S + 2, 12, TEXT + 0x8000, 0x1000, 0, "/gone/libc")
+    spaces.fork(5 * S, 13, 12)
+    assert spaces.deep_pids == {10, 12, 13}
+    spaces.exec(6 * S, 13)
+    spaces.mmap(6 * S + 1, 13, TEXT, 0x1000, 0, "/gone/ls")
+    spaces.exit(7 * S, 10)
+    assert spaces.deep_pids == {12}
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_file_that_was_held_is_found_when_it_is_gone_and_one_of_known_code_need_not_be(tmp_path, known):
+    program = tmp_path / "program"
+    shutil.copy(shutil.which("sleep"), program)
+    images = Images()
+    if known:
+        images.find(SHELL, TEXT, TEXT + 0x1000, str(tmp_path / "program"))
+        build_id = images.find(SHELL, TEXT, TEXT + 0x1000, str(program)).build_id
+        found = images.find(SHELL, TEXT, TEXT + 0x1000, str(tmp_path / "deleted copy"), build_id)
+    else:
+        images.hold(SHELL, TEXT, TEXT + 0x1000, str(program))
+        program.unlink()
+        found = images.find(SHELL, TEXT, TEXT + 0x1000, str(program))
+    assert found.elf is not None
+    assert images.source(found).read(0, 4) == b"\x7fELF"
+
+
+def test_no_more_files_are_held_than_are_allowed(tmp_path, monkeypatch):
+    monkeypatch.setattr("tracelab.recorder.images.MAX_HELD", 2)
+    program, images = shutil.copy(shutil.which("sleep"), tmp_path / "program"), Images()
+    before = len(os.listdir("/proc/self/fd"))
+    for n in range(10):
+        images.hold(SHELL, TEXT + n * 0x1000, TEXT + (n + 1) * 0x1000, str(program))
+    assert len(os.listdir("/proc/self/fd")) == before + 2
+    images.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may open /proc/PID/map_files")
 def test_a_deleted_program_is_opened_through_the_process_that_runs_it(tmp_path):
     program = tmp_path / "sleep"

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+from pathlib import Path
+
+import pytest
 
 from tracelab.recorder import host
-from tracelab.recorder.sideband import Exit, Fork, KernelSymbol, Lost, Mapped, Rename, parse
+from tracelab.recorder.sideband import Exit, Fork, KernelSymbol, Lost, Mapped, Rename, SideBand, parse
 from tracelab.recorder.tasks import TaskTable
 
 SAMPLE_ID = struct.pack("<IIQII", 40, 41, 1_000, 3, 0)
@@ -48,6 +52,24 @@ def test_what_the_kernel_could_not_write_is_counted() -> None:
 
 def test_a_record_of_no_interest_is_passed_over() -> None:
     assert parse(99, 0, b"12345678" + SAMPLE_ID) is None
+
+
+@pytest.mark.kernel
+def test_a_mapping_is_told_of_while_its_process_runs_and_read_later_all_the_same() -> None:
+    sideband = SideBand()
+    alive: dict[int, bool] = {}
+    try:
+        sideband.watch(lambda mapped: alive.setdefault(mapped.pid, Path(f"/proc/{mapped.pid}").exists()))
+        with subprocess.Popen(["sleep", "1"]) as process:
+            process.wait()
+        records = sideband.read()
+    finally:
+        sideband.close()
+    assert alive[process.pid]
+    of_process = [r for r in records if getattr(r, "pid", None) == process.pid]
+    kinds = [type(r).__name__ for r in of_process]
+    assert kinds[0] == "Fork" and kinds[-1] == "Exit" and {"Rename", "Mapped"} <= set(kinds)
+    assert [r.time_ns for r in records] == sorted(r.time_ns for r in records)
 
 
 def test_a_name_is_inherited_at_a_fork_and_lost_at_exec() -> None:

@@ -8,7 +8,7 @@ from c_programs import compiled, needs_gcc, running
 from ptrace_samples import record_dtype, samples, why_no_ptrace
 from tracelab.recorder import stacks as stacks_module
 from tracelab.recorder.maps import AddressSpaces
-from tracelab.recorder.stacks import CUT_KERNEL, Resolved, StackResolver
+from tracelab.recorder.stacks import CUT_KERNEL, REPLACED, Resolved, StackResolver
 from tracelab.recorder.symbols import KernelSymbols
 from tracelab.recorder.unwind import COMPLETE, NO_MAPS
 from tracelab.schema import arrow_schema
@@ -95,6 +95,37 @@ def test_equal_stacks_have_one_number_and_are_written_once():
     assert (again.stacks.num_rows, again.frames.num_rows) == (0, 0)
 
 
+def test_samples_may_be_unwound_first_and_named_later_when_their_copies_are_gone():
+    together, apart = resolver(), resolver()
+    records = np.concatenate([sample(), sample(kernel=[BASE + 0x100]), sample(user=False)])
+    expected = together.resolve(records)
+    traces = apart.unwind(records)
+    assert traces.records.dtype.itemsize < 100 < records.dtype.itemsize
+    records[:] = np.zeros(1, records.dtype)
+    while apart.prepare(traces):
+        assert len(traces.images) == 1
+    assert not apart.prepare(traces)
+    found = apart.name(traces)
+    assert symbols_of(found) == symbols_of(expected)
+    assert found.unwound == expected.unwound
+
+
+def test_a_record_may_have_more_members_and_need_not_have_a_user_stack():
+    wider = np.dtype([*record_dtype().descr, ("value", "u8"), ("weight", "u4")])
+    records = np.zeros(2, wider)
+    for name in record_dtype().names:
+        records[name] = np.concatenate([sample(), sample(user=False, kernel=[BASE + 0x110])])[name]
+    resolved = resolver().resolve(records)
+    assert symbols_of(resolved) == [USER, ["entry_SYSCALL_64"]]
+    assert resolved.unwound == [COMPLETE, COMPLETE]
+
+
+def test_a_stack_whose_slot_another_thread_took_is_said_to_be_overwritten():
+    resolved = resolver().resolve(sample(user=False, kernel_bytes=-errno.ESTALE))
+    assert resolved.unwound == [REPLACED]
+    assert symbols_of(resolved) == [["[unknown]+0x0"]]
+
+
 def test_rows_are_those_of_the_schema():
     resolved = resolver().resolve(sample(kernel=[BASE + 0x100]))
     assert resolved.stacks.schema.equals(arrow_schema("stacks"), check_metadata=True)
@@ -173,8 +204,35 @@ def test_what_is_remembered_is_bounded(monkeypatch):
     for n in range(40):
         batches.append(resolve.resolve(sample(kernel=[BASE + 0x100 + n])))
         assert symbols_of(*batches)[0][:2] == USER, "a stack never refers to a frame that was not written"
-    assert len(resolve._stacks) <= 10
+    assert len(resolve._numbering) <= 10
     assert len(resolve._frames_of_node) <= 20 + 3
+
+
+def test_a_stack_taken_at_an_event_ends_there_and_not_in_the_program_that_took_it():
+    resolve = resolver()
+    program = 0xFFFF_FFFF_C000_0000
+    resolve.kernel.bpf_symbol(0, program, 0x100, "bpf_prog_0123456789abcdef_on_switch")
+    kernel = [program + 0x40, BASE + 0x310, BASE + 0x210, BASE + 0x110]
+    at_event = resolve.resolve(sample(kernel=kernel), at_events=True)
+    by_clock = resolve.resolve(sample(kernel=kernel))
+    stack = [*USER, "entry_SYSCALL_64", "do_syscall_64"]
+    assert symbols_of(at_event) == [stack]
+    assert symbols_of(at_event, by_clock) == [[*stack, "bpf_trace_run2", "bpf_prog_0123456789abcdef_on_switch"]]
+
+
+def test_an_event_in_an_interrupt_has_nothing_of_what_was_interrupted():
+    irq = KALLSYMS.replace(
+        b"ffffffff82000000", b"ffffffff81000500 T asm_sysvec_apic_timer_interrupt\nffffffff82000000"
+    )
+    resolve = StackResolver(resolver().spaces, KernelSymbols(irq))
+    woken = sample(kernel=[BASE + 0x310, BASE + 0x410, BASE + 0x510, BASE + 0x210, BASE + 0x110])
+    called = sample(kernel=[BASE + 0x310, BASE + 0x410, BASE + 0x210])
+    resolved = resolve.resolve(np.concatenate([woken, called]), at_events=True)
+    assert symbols_of(resolved) == [
+        ["asm_sysvec_apic_timer_interrupt", "htab_map_update"],
+        [*USER, "do_syscall_64", "htab_map_update"],
+    ]
+    assert resolved.unwound == [COMPLETE, COMPLETE]
 
 
 def test_whatever_addresses_the_kernel_stack_holds_is_survived():

@@ -19,23 +19,26 @@ from hypothesis import strategies as st
 from c_programs import compiled, needs_gcc, running
 from ptrace_samples import record_dtype, samples, why_no_ptrace
 from tracelab.recorder import callframes as cf
-from tracelab.recorder import cfi, ehframe
+from tracelab.recorder import cfi, ehframe, frameprogram
 from tracelab.recorder.diskcache import DiskCache
 from tracelab.recorder.elf import Elf, MemorySource, NotElf, open_regular
+from tracelab.recorder.fdeindex import fde_index
+from tracelab.recorder.images import Image, Images
 from tracelab.recorder.maps import AddressSpaces
 from tracelab.recorder.unwind import (
     COMPAT,
     COMPLETE,
     MAX_FRAMES,
-    NO_INFO,
+    NO_FRAME_POINTERS,
     NO_MAPS,
     NO_STACK,
     OFF_STACK,
     TOO_DEEP,
-    TOO_SHORT,
     UNMAPPED,
     Unwinder,
+    too_short,
 )
+from tracelab.recorder.unwindtables import UnwindTables
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the unwinder knows x86-64 alone")
 
@@ -85,8 +88,8 @@ def test_code_without_unwind_information_is_followed_by_its_frame_pointers(misal
 def test_the_reasons_for_an_incomplete_stack_are_told_apart():
     full = 16384
     cases = {
-        TOO_SHORT: jit_sample(STACK + full + 64, [7] * 512, stack_bytes=full),
-        NO_INFO + "[jit]": jit_sample(STACK + full + 64, [7] * 512),
+        too_short(full): jit_sample(STACK + full + 64, [7] * 512, stack_bytes=full),
+        NO_FRAME_POINTERS: jit_sample(STACK + full + 64, [7] * 512),
         NO_STACK: jit_sample(STACK, []),
         NO_MAPS: jit_sample(STACK, [0, CODE], pid=SOMEBODY - 1),
         UNMAPPED: jit_sample(STACK, [0, CODE], rip=CODE + 0x2000),
@@ -97,12 +100,12 @@ def test_the_reasons_for_an_incomplete_stack_are_told_apart():
     unwound = unwinder.unwind(records)
     assert unwound.status.tolist() == [*cases, COMPAT]
     assert unwound.count.tolist() == [1] * 6, "the frame that was sampled is there all the same"
-    assert unwinder.deep_pids == {SOMEBODY}
+    assert unwinder.spaces.deep_pids == {SOMEBODY}
 
 
 def test_a_return_address_that_was_guessed_and_leads_nowhere_is_no_frame():
     unwound = Unwinder(jit_spaces()).unwind(jit_sample(STACK, [STACK + 16, 0xDEAD_BEEF_0000]))
-    assert unwound.status.tolist() == [NO_INFO + "[jit]"]
+    assert unwound.status.tolist() == [NO_FRAME_POINTERS]
     assert addresses(unwound) == [0x10]
 
 
@@ -256,8 +259,8 @@ def test_a_stack_longer_than_its_copy_asks_for_a_longer_copy_which_is_enough(tmp
     program = compiled(tmp_path, DEEP, "-O1")
     with running(program) as process:
         unwinder = Unwinder(AddressSpaces())
-        assert unwinder.unwind(samples(process.pid, 3)).status.tolist() == [TOO_SHORT] * 3
-        assert unwinder.deep_pids == {process.pid}
+        assert unwinder.unwind(samples(process.pid, 3)).status.tolist() == [too_short(16384)] * 3
+        assert unwinder.spaces.deep_pids == {process.pid}
         longer = unwinder.unwind(samples(process.pid, 3, stack_bytes=65536))
     assert longer.status.tolist() == [COMPLETE] * 3
     assert chain_of(longer, program) == ["down"] * 5 + ["main", "_start"]
@@ -360,6 +363,37 @@ def test_tables_agree_with_those_of_an_independent_reader(part):
     assert compared > 500
 
 
+@pytest.mark.parametrize("part", ["libc.so", "libm.so", "libstdc++.so"])
+def test_functions_that_are_read_one_by_one_have_the_rows_that_all_at_once_have(part):
+    elf = Elf(open_regular(mapped_file(part)))
+    table, index = cfi.unwind_table(elf), fde_index(elf)
+    assert len(index) > 500
+    for n in range(0, len(index), 1 + len(index) // 2000):
+        found = index.rows(n)
+        assert found.rows and found.rows[0][0] == index.start[n] < found.end
+        for address, rule in found.rows:
+            at = np.searchsorted(table.start, address, "right") - 1
+            assert table.rules[table.rule[at]].tolist() == list(rule), hex(address)
+
+
+def test_of_a_large_library_only_what_is_asked_for_is_read():
+    images = Images()
+    image = images.find(SOMEBODY, 0, 4096, mapped_file("libc.so"))
+    tables, whole = UnwindTables(images), cfi.unwind_table(image.elf)
+    slot = np.array([tables.slot(image)], np.uint64)
+    before = len(tables._keys)
+    at = np.unique(np.linspace(0, len(whole) - 1, 40).astype(int))
+    addresses = np.concatenate([whole.start[at], whole.start[at] + 1, np.array([0, 1 << 31])]).astype(
+        np.uint64
+    )
+    numbers = tables.rule_at(np.repeat(slot, len(addresses)), addresses)
+    rows = np.searchsorted(whole.start, addresses, "right").astype(np.int64) - 1
+    expected = np.where(rows < 0, 0, whole.rule[rows])
+    assert len(tables._keys) < before + 40 * 60 < len(whole)
+    for rule, number in zip(tables.rules[numbers].tolist(), expected.tolist(), strict=True):
+        assert rule == (whole.rules[number].tolist() if number else tables.rules[0].tolist())
+
+
 @pytest.mark.parametrize(
     ("expression", "expected"),
     [
@@ -426,8 +460,16 @@ def test_an_entry_that_says_what_is_not_understood_is_left_out_and_the_others_st
 @given(st.binary(max_size=60))
 @settings(max_examples=300, deadline=None)
 def test_whatever_program_is_given_is_survived(program):
-    for start, _ in rows_of(entry(program)):
-        assert 0x5000 <= start < 0x5100
+    rows = rows_of(entry(program))
+    assert all(0x5000 <= start < 0x5100 for start, _ in rows)
+    raw = entry(program)
+    about, at = ehframe.read_cie(raw), len(raw) - len(program) - 17
+    code, start, covers = ehframe.read_entry(raw[at:], at, about)
+    try:
+        one_by_one = dict(frameprogram.run(code, about.cie, start, start + covers))
+    except frameprogram.BadProgram:
+        one_by_one = {}
+    assert {at: tuple(rule) for at, rule in rows} == one_by_one, "both readers agree"
 
 
 @given(st.data())
@@ -447,6 +489,12 @@ def test_a_forged_file_is_survived(data):
         return
     table = cfi.unwind_table(elf)
     assert len(table.start) == len(table.rule)
+    images, image = Images(), Image(1, "/forged")
+    image.elf = elf
+    tables = UnwindTables(images)
+    addresses = np.arange(0, 1 << 20, 4099, dtype=np.uint64)
+    rules = tables.rule_at(np.full(len(addresses), tables.slot(image), np.uint64), addresses)
+    assert rules.min() >= 0
     elf.symbols_only()
 
 

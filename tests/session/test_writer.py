@@ -24,7 +24,7 @@ def samples(*times_ns: int) -> pa.RecordBatch:
         "weight": [1] * n,
         "unit": ["ns"] * n,
         "unwound": ["complete"] * n,
-        **{name: [0] * n for name in ("cpu", "pid", "tid")},
+        **{name: [0] * n for name in ("cpu", "pid", "tid", "key")},
     }
     return pa.RecordBatch.from_pydict(columns, schema=arrow_schema("samples"))
 

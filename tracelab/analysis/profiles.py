@@ -10,13 +10,15 @@ import pandas as pd
 import pyarrow as pa
 
 from tracelab.analysis.documented import labels
-from tracelab.errors import UsageError
+from tracelab.errors import MissingTable, UsageError
 from tracelab.profile import Frame, Profile
 from tracelab.query import kernels
 from tracelab.query.tables import Tables
+from tracelab.recorder.probes import all_probes
 from tracelab.schema import LOST_REASONS
 
-QUANTITIES = {"on-CPU": "on-CPU time"}
+QUANTITIES = {"on-CPU": "on-CPU time", "off-CPU": "off-CPU time", "wakeup": "waits ended"}
+LEAST_WAIT_US = {"off-CPU": 1000.0, "wakeup": 1000.0}  #: unless --min-us says otherwise; as in bpf/offcpu.c
 NO_STACK = Frame("[no stack]")
 NO_FRAME = Frame("[frame not recorded]")
 Ints = npt.NDArray[np.int64]
@@ -29,11 +31,14 @@ def profile(tables: Tables, kind: str = "on-CPU", by: str | None = None) -> Prof
     `complete` tells of each stack whether unwinding reached the outermost frame; `notes` tell what was lost. An
     empty selection gives a profile without stacks.
 
-    Raises MissingTable when no stacks were sampled, and UsageError for another `by`.
+    Samples of different kinds are never added up. Raises MissingTable when no stacks of that kind were sampled, with
+    the probe that does it, and UsageError for another `by`.
     """
     if by not in (None, "process", "thread"):
         raise UsageError(f"by={by!r}: a profile is of everything (None), by 'process' or by 'thread'")
     weights = kernels.stack_weights(tables, kind, by)
+    if weights.empty:
+        _require(tables, kind)
     units = list(weights["unit"].unique())
     if len(units) > 1:
         raise UsageError(
@@ -55,8 +60,19 @@ def profile(tables: Tables, kind: str = "on-CPU", by: str | None = None) -> Prof
         unit=units[0] if units else "ns",
         name=_name(tables, kind),
         complete=(weights["unwound"] == "complete").to_numpy(bool),
-        notes=_notes(tables),
+        notes=_notes(tables, kind),
     )
+
+
+def _require(tables: Tables, kind: str) -> None:
+    """Raise MissingTable if the session says what it recorded, and it is nothing of that kind."""
+    abouts = [tables.store.manifest.probes[name] for name in tables.probes_of("samples")]
+    if abouts and kind not in {about.get("kind", "on-CPU") for about in abouts}:
+        probes = [probe.name for probe in all_probes().values() if probe.kind == kind]
+        if not probes:
+            kinds = sorted({probe.kind for probe in all_probes().values() if probe.kind})
+            raise UsageError(f"kind={kind!r}: samples are of kind {', '.join(kinds)}")
+        raise MissingTable(f"samples of kind {kind}", f"record with --events {' or '.join(probes)}")
 
 
 @dataclass(frozen=True)
@@ -140,13 +156,15 @@ def _name(tables: Tables, kind: str) -> str:
     return QUANTITIES.get(kind, kind) + (f", {selected}" if selected else "")
 
 
-def _notes(tables: Tables) -> tuple[str, ...]:
+def _notes(tables: Tables, kind: str) -> tuple[str, ...]:
+    least_us = float(tables.store.manifest.options.get("min_us") or LEAST_WAIT_US.get(kind, 0))
+    notes = [f"only waits of {least_us / 1000:g} ms or longer"] if kind in LEAST_WAIT_US else []
     if not tables.has("losses"):
-        return ("not known whether samples were lost",)
+        return (*notes, "not known whether samples were lost")
     found = kernels.loss_totals(tables)
     found = found[found["reason"].isin(LOST_REASONS)]
     sampled = found[found["source"].isin(tables.probes_of("samples"))]
-    notes = [f"{n:,} samples lost ({r})" for n, r in zip(sampled["count"], sampled["reason"], strict=True)]
+    notes += [f"{n:,} samples lost ({r})" for n, r in zip(sampled["count"], sampled["reason"], strict=True)]
     if (found["source"] == "side-band").any():
         notes.append("mappings of processes were lost, so that some frames may have wrong names or none")
     return tuple(notes)

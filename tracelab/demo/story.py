@@ -11,7 +11,8 @@ from tracelab.demo import programs
 from tracelab.demo.careless_tracer import careless_tracer
 from tracelab.errors import CannotRecord
 from tracelab.recorder.options import Options
-from tracelab.recorder.recording import check_machine, record
+from tracelab.recorder.recording import record
+from tracelab.recorder.requirements import check_machine
 from tracelab.report import notebooks_dir, report
 
 SECONDS = 6.0

@@ -35,8 +35,9 @@ _Rule = npt.NDArray[np.int64] | npt.NDArray[np.int32] | int
     SIGNAL,
 ) = range(11)
 COLUMNS = 11
-#: Kinds of CFA: none at all; reg + offset; *(reg + offset) + add; a PLT, offset 8 more where pc % 16 >= add.
-NONE, REGISTER, MEMORY, PLT, UNKNOWN = range(5)
+#: Kinds of CFA: none at all; reg + offset; *(reg + offset) + add; a PLT, offset 8 more where pc % 16 >= add; one that
+#: is not understood; that of code which may have switched to another stack, with the frame pointer of the one before.
+NONE, REGISTER, MEMORY, PLT, UNKNOWN, SWITCHED = range(6)
 #: Kinds of a saved register: unchanged; at cfa + offset; at rbp + offset; at rsp + offset; in register `offset`;
 #: not to be had, which for a return address means that this is the outermost frame.
 SAME, AT_CFA, AT_RBP, AT_RSP, IN_REGISTER, UNDEFINED, UNSUPPORTED = range(7)
@@ -49,7 +50,7 @@ for _register, _kind in _KINDS.items():
 
 #: breg7 8, breg16 0, lit15, and, litN, ge, lit3, shl, plus: rsp + 8 + (rip % 16 >= N) * 8
 _PLT = re.compile(rb"\x77\x08\x80\x00\x3f\x1a([\x30-\x4f])\x2a\x33\x24\x22")
-_MAX_STATES = 16  #: depth of remembered states; compilers use one or two
+MAX_STATES = 16  #: depth of remembered states; compilers use one or two
 
 
 class Rows(NamedTuple):
@@ -158,8 +159,8 @@ class Machine:
 
     def _do_remember(self, who: Ints, op: Bytes) -> None:
         depth = self._depth[who]
-        self.bad[who[depth >= _MAX_STATES]] = True
-        who = who[depth < _MAX_STATES]
+        self.bad[who[depth >= MAX_STATES]] = True
+        who = who[depth < MAX_STATES]
         for d in np.unique(self._depth[who]):
             while len(self._saved) <= d:
                 self._saved.append(np.zeros_like(self.state))

@@ -1,7 +1,8 @@
-"""How to get from any address of a file to its caller: one sorted table for each file.
+"""How to get from any address of a file to its caller: all rows of a file in one sorted table.
 
-A table is made once from the file's `.eh_frame` (0.6 s for the 95 000 functions of LLVM) and kept on disk under
-a hash of what it was made from: a build id would be only what the file says of itself.
+This is for files without an index of their functions, and for Go programs; of all others functions are read one by
+one, see `fdeindex`. A table is kept on disk under a hash of what it was made from: a build id would be only what
+the file says of itself.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ import numpy.typing as npt
 from tracelab.recorder import callframes, ehframe
 from tracelab.recorder.diskcache import DiskCache, digest
 from tracelab.recorder.elf import MACHINES, PT_GNU_EH_FRAME, Elf
+from tracelab.recorder.gopclntab import go_table
 
-FORMAT = b"unwind table 1"  #: changes with the meaning of a stored table
+FORMAT = b"unwind table 2"  #: changes with the meaning of a stored table
 MAX_FRAME_BYTES = 256 << 20
-WORTH_KEEPING = 20_000  #: rows; a smaller table is made as quickly as it is read
+WORTH_KEEPING = 5_000  #: rows; a smaller table is made as quickly as it is read
+#: Rule of a PLT: nothing is pushed.
+IN_PLT = (callframes.REGISTER, callframes.RSP, 8, 0, callframes.AT_CFA, -8, 0, 0, 0, 0, 0)
 _PLTS = (".plt", ".plt.got", ".plt.sec", ".iplt")
 
 
@@ -50,19 +54,41 @@ def unwind_table(elf: Elf, cache: DiskCache | None = None) -> UnwindTable:
     """The table of a file; empty when it has none, is for another machine, or cannot be believed."""
     if MACHINES.get(elf.machine) != "x86_64":
         return empty_table()
+    go = go_table(elf)
     frame, vaddr, entries = _eh_frame(elf)
-    if not len(frame):
+    if not len(frame) and go is None:
         return empty_table()
-    plts = [(s.vaddr, s.size) for s in elf.sections if s.name in _PLTS and 0 < s.size < 1 << 32]
-    key = digest(FORMAT, repr((vaddr, elf.load_address, plts)).encode(), entries.tobytes(), frame)
+    plts = _plts(elf)
+    of_go = go.data.tobytes() if go else b""
+    key = digest(FORMAT, repr((vaddr, elf.load_address, plts)).encode(), entries.tobytes(), frame, of_go)
     kept = _unpack(cache.get(key)) if cache else None
     if kept is not None:
         return kept
     offsets = entries - vaddr if len(entries) else ehframe.entries_in_order(frame)
-    table = _sorted(ehframe.read_rows(frame, vaddr, offsets), plts, elf.load_address)
+    rows = [ehframe.read_rows(frame, vaddr, offsets), *([go.rows()] if go else [])]
+    joined = callframes.Rows(*(np.concatenate(parts) for parts in zip(*rows, strict=True)))
+    table = _sorted(joined, plts, elf.load_address)
     if cache and len(table) >= WORTH_KEEPING:
         cache.put(key, _pack(table))
     return table
+
+
+def undescribed_plts(elf: Elf, functions: npt.NDArray[np.uint32]) -> list[tuple[int, int]]:
+    """Address and size, relative to the image base, of PLTs in which no function begins: IN_PLT is their rule.
+
+    No linker but GNU's describes them; what they do is jump, and push nothing.
+    """
+    found = []
+    for at, size in _plts(elf):
+        start = at - elf.load_address
+        first = int(np.searchsorted(functions, start)) if 0 <= start < (1 << 32) - size else len(functions)
+        if 0 <= start < (1 << 32) - size and not (first < len(functions) and functions[first] < start + size):
+            found.append((start, size))
+    return found
+
+
+def _plts(elf: Elf) -> list[tuple[int, int]]:
+    return [(s.vaddr, s.size) for s in elf.sections if s.name in _PLTS and 0 < s.size < 1 << 32]
 
 
 def _eh_frame(elf: Elf) -> tuple[bytes, int, npt.NDArray[np.int64]]:
@@ -81,9 +107,7 @@ def _eh_frame(elf: Elf) -> tuple[bytes, int, npt.NDArray[np.int64]]:
 def _sorted(rows: callframes.Rows, plts: list[tuple[int, int]], load_address: int) -> UnwindTable:
     rules, rule = _interned(rows.rule)
     plt = [(at, size) for at, size in plts if not np.any((rows.start >= at) & (rows.start < at + size))]
-    in_plt = np.zeros((1, callframes.COLUMNS), np.int32)  # no linker but GNU's describes it: jumps, no pushes
-    in_plt[0, : callframes.RA_OFFSET + 1] = (callframes.REGISTER, callframes.RSP, 8, 0, callframes.AT_CFA, -8)
-    rules = np.concatenate([rules, in_plt])
+    rules = np.concatenate([rules, np.array([IN_PLT], np.int32)])
 
     plt_starts = np.array([at for at, _ in plt], np.int64)
     ends = np.concatenate([rows.ends, np.array([at + size for at, size in plt], np.int64)])

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tracelab.recorder import frameprogram
 from tracelab.recorder.callframes import (
     COLUMNS,
     RA_KIND,
@@ -32,10 +33,11 @@ from tracelab.recorder.callframes import (
 
 _BLOCK = 1 << 15  #: programs that run together
 _PAD = 32
+_ADDRESS_BYTES = {0x00: 8, 0x02: 2, 0x03: 4, 0x04: 8}  #: by the low bits of an encoding, DW_EH_PE_*
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class Entry:
     """How entries are written, and what their programs share."""
 
     encoding: int  #: of addresses, DW_EH_PE_*
@@ -48,17 +50,23 @@ def entries_of_index(index: bytes, vaddr: int) -> tuple[int, Ints]:
 
     The addresses are empty when the table is missing or has another than the usual encoding.
     """
+    frame, _, entries = index_of(index, vaddr)
+    return frame, entries
+
+
+def index_of(index: bytes, vaddr: int) -> tuple[int, Ints, Ints]:
+    """As `entries_of_index`, with the addresses of the functions between them."""
     none = np.zeros(0, np.int64)
     if len(index) < 8 or index[0] != 1:
-        return 0, none
+        return 0, none, none
     if index[1] != 0x1B:  # pc-relative, 4 bytes, signed
-        return 0, none
+        return 0, none, none
     frame = vaddr + 4 + struct.unpack_from("<i", index, 4)[0]
     if index[2] != 0x03 or index[3] != 0x3B or len(index) < 12:
-        return frame, none
+        return frame, none, none
     count = min(struct.unpack_from("<I", index, 8)[0], (len(index) - 12) // 8)
-    pairs = np.frombuffer(index, "<i4", 2 * count, 12).reshape(-1, 2)
-    return frame, vaddr + pairs[:, 1].astype(np.int64)
+    pairs = vaddr + np.frombuffer(index, "<i4", 2 * count, 12).reshape(-1, 2).astype(np.int64)
+    return frame, pairs[:, 0], pairs[:, 1]
 
 
 def entries_in_order(frame: bytes) -> Ints:
@@ -90,9 +98,9 @@ def read_rows(frame: bytes, vaddr: int, entries: Ints) -> Rows:
     entries, cie_at, end = entries[good], cie_at[good], end[good]
 
     places, which = np.unique(cie_at, return_inverse=True)
-    alike: dict[_Entry, list[int]] = {}
+    alike: dict[Entry, list[int]] = {}
     for n, at in enumerate(places):
-        about = _read_cie(data, int(at), len(frame))
+        about = read_cie(frame[at : at + 4096])
         if about is not None:
             alike.setdefault(about, []).append(n)
     chunks: list[Rows] = []
@@ -105,9 +113,9 @@ def read_rows(frame: bytes, vaddr: int, entries: Ints) -> Rows:
     return Rows(*(np.concatenate(parts) for parts in zip(*chunks, strict=True)))
 
 
-def _rows_of(data: Bytes, vaddr: int, about: _Entry, entries: Ints, end: Ints) -> list[Rows]:
+def _rows_of(data: Bytes, vaddr: int, about: Entry, entries: Ints, end: Ints) -> list[Rows]:
     at = entries + 8
-    size = {0x00: 8, 0x02: 2, 0x03: 4, 0x04: 8}.get(about.encoding & 0x07)
+    size = _ADDRESS_BYTES.get(about.encoding & 0x07)
     if size is None or about.encoding & 0xF0 not in (0x00, 0x10):
         return []
     start = signed(data, at, size) if about.encoding & 0x08 else unsigned(data, at, size)
@@ -129,49 +137,86 @@ def _rows_of(data: Bytes, vaddr: int, about: _Entry, entries: Ints, end: Ints) -
     return chunks
 
 
-def _read_cie(data: Bytes, at: int, size: int) -> _Entry | None:
-    """A CIE; None when it is of an unknown version or augmentation."""
-    raw = data[at : at + 4096].tobytes()
+def read_entry(raw: bytes, vaddr: int, about: Entry) -> tuple[bytes, int, int] | None:
+    """Program, first address and number of covered bytes of one FDE, at `vaddr`; None for what makes no sense."""
+    size = _ADDRESS_BYTES.get(about.encoding & 0x07)
+    if size is None or about.encoding & 0xF0 not in (0x00, 0x10) or len(raw) < 8 + 2 * size:
+        return None
+    start = int.from_bytes(raw[8 : 8 + size], "little", signed=bool(about.encoding & 0x08))
+    start += vaddr + 8 if about.encoding & 0x10 else 0
+    covers = int.from_bytes(raw[8 + size : 8 + 2 * size], "little")
+    at = 8 + 2 * size
+    if about.augmented:
+        more, at = _number(raw, at)
+        at += more
+    if at > len(raw) or not 0 < start < 1 << 62 or not 0 < covers < 1 << 40:
+        return None
+    return raw[at:], start, covers
+
+
+def read_cie(raw: bytes) -> Entry | None:
+    """A CIE, with its length in front; None when it is of an unknown version or augmentation, or cut short."""
+    if len(raw) < 12:
+        return None
     length, zero, version = struct.unpack_from("<IIB", raw)
-    end = at + 4 + length
-    if zero or version not in (1, 3) or end > size:
+    end = 4 + length
+    if zero or version not in (1, 3) or end > len(raw):
         return None
+    raw = raw[:end]
     augmentation, _, _ = raw[9:].partition(b"\0")
-    place = np.array([at + 9 + len(augmentation) + 1])
-    code_align, place = uleb(data, place)
-    data_align, place = uleb(data, place)
-    data_align[data_align >= 64] -= 128  # as in every file: a signed byte, -8
-    register, place = uleb(data, place)
+    code_align, at = _number(raw, 9 + len(augmentation) + 1)
+    data_align, at = _number(raw, at)
+    data_align -= 128 if data_align >= 64 else 0  # as in every file: a signed byte, -8
+    register, at = _number(raw, at)
     augmented = augmentation.startswith(b"z")
-    if register[0] != RIP or not (augmented or not augmentation):
+    if register != RIP or not (augmented or not augmentation):
         return None
-    if not 1 <= code_align[0] <= 64 or not -64 <= data_align[0] <= 64:
+    if not 1 <= code_align <= 64 or not -64 <= data_align <= 64:
         return None
     encoding = 0
     if augmented:
-        more, place = uleb(data, place)
-        after = place + more
-        for letter in augmentation[1:].decode("latin-1"):
-            if letter == "R":
-                encoding, place = int(data[place[0]]), place + 1
-            elif letter == "L":
-                place = place + 1
-            elif letter == "P":
-                width = {0x00: 8, 0x03: 4, 0x04: 8}.get(int(data[place[0]]) & 0x07)
-                if width is None:
-                    return None
-                place = place + 1 + width
-            elif letter not in "SB":
-                return None
-            if place[0] >= size:
-                return None
-        place = after
-    initial = np.zeros(COLUMNS, np.int32)
-    initial[SIGNAL] = b"S" in augmentation
+        more, at = _number(raw, at)
+        after = at + more
+        found = _pointer_encoding(raw[:after], at, augmentation[1:])
+        if found is None or after > end:
+            return None
+        encoding, at = found, after
+    initial = [0] * COLUMNS
+    initial[SIGNAL] = int(b"S" in augmentation)
     initial[RA_KIND] = UNDEFINED
-    start = Cie(int(code_align[0]), int(data_align[0]), tuple(initial.tolist()))
-    machine = Machine(data, start, place, np.array([end]), np.array([0]), np.array([1]))
-    machine.run()
-    if machine.bad[0] or place[0] > end:
+    start = Cie(code_align, data_align, tuple(initial))
+    try:
+        [*_, (_, rule)] = frameprogram.run(raw[at:], start, 0, 1)
+    except ValueError:  # not understood, or it has more than one row
         return None
-    return _Entry(encoding, augmented, replace(start, initial=tuple(machine.state[:, 0].tolist())))
+    return Entry(encoding, augmented, replace(start, initial=rule))
+
+
+def _pointer_encoding(raw: bytes, at: int, letters: bytes) -> int | None:
+    encoding = 0
+    for letter in letters.decode("latin-1"):
+        if letter in "RP" and at >= len(raw):
+            return None
+        if letter == "R":
+            encoding, at = raw[at], at + 1
+        elif letter == "L":
+            at += 1
+        elif letter == "P":
+            width = {0x00: 8, 0x03: 4, 0x04: 8}.get(raw[at] & 0x07)
+            if width is None:
+                return None
+            at += 1 + width
+        elif letter not in "SB":
+            return None
+    return encoding if at <= len(raw) else None
+
+
+def _number(raw: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < len(raw) and shift < 63:
+        value |= (raw[at] & 0x7F) << shift
+        at += 1
+        shift += 7
+        if raw[at - 1] < 0x80:
+            return value, at
+    return 1 << 62, len(raw)  # it does not end; nothing is as large as that

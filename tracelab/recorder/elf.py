@@ -69,6 +69,7 @@ class FileSource:
         self.fd = fd
         self.size = status.st_size
         self.identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        self.changed_ns = status.st_ctime_ns
 
     def read(self, offset: int, size: int) -> bytes:
         """As Source.read; empty when the file was closed or cannot be read any more."""
@@ -174,9 +175,7 @@ class Elf:
         None when no segment has it. Executable segments come first: linkers let segments share a page.
         """
         page = 4095
-        loads = sorted(
-            (s for s in self.segments if s.kind == PT_LOAD), key=lambda s: not s.flags & EXECUTABLE
-        )
+        loads = sorted((s for s in self.segments if s.kind == PT_LOAD), key=lambda s: not s.flags & EXECUTABLE)
         for s in loads:
             if s.offset & ~page <= file_offset < s.offset + max(s.file_size, 1):
                 return file_offset - s.offset + s.vaddr - self.load_address
@@ -208,19 +207,20 @@ class Elf:
                 return self.source.read(s.offset + skip, min(size, s.file_size - skip))
         return b""
 
-    def symbols_only(self) -> bytes:
+    def symbols_only(self, max_debug_bytes: int | None = None) -> bytes:
         """A small ELF file of the same addresses with the symbols and debug information alone.
 
         What `strip --only-keep-debug` makes, and less: loaded bytes stay behind, and so do sections whose sizes
-        cannot be believed and debug information above MAX_DEBUG_BYTES. Where there is no symbol table, the one
-        for the dynamic linker takes its place. Empty when there is nothing in it.
+        cannot be believed, and debug information above `max_debug_bytes` (MAX_DEBUG_BYTES). Where there is no symbol
+        table, the one for the dynamic linker takes its place. Empty when there is nothing in it.
         """
-        kept = self._kept_sections()
+        kept = self._kept_sections(MAX_DEBUG_BYTES if max_debug_bytes is None else max_debug_bytes)
         if not kept:
             return b""
         body = bytearray(64 + len(self._raw_segments))
         body[64:] = _loads_only(self._raw_segments)
         table = bytearray(self.source.read(self._shoff, self._shnum * 64))
+        described = any(self.sections[i].name == ".debug_info" for i in kept)
         only_dynamic = not any(self.sections[i].kind == SHT_SYMTAB for i in kept)
         for i, s in enumerate(self.sections):
             if i not in kept:
@@ -232,18 +232,18 @@ class Elf:
                 struct.pack_into("<I", table, i * 64 + 4, SHT_SYMTAB)
             content = self.source.read(s.offset, s.size)
             if s.kind in (SHT_SYMTAB, SHT_DYNSYM):
-                content = without_aliases(content, self._strings_of(i))
+                content = without_aliases(content, self._strings_of(i), described=described)
             body.extend(content + bytes(s.size - len(content)))
         body.extend(bytes(-len(body) % 16))
         body[:64] = self._head
         struct.pack_into("<QQ", body, 32, 64, len(body))
         return bytes(body + table)
 
-    def _kept_sections(self) -> set[int]:
+    def _kept_sections(self, max_debug_bytes: int) -> set[int]:
         sizes = {i: self._believed_size(s) for i, s in enumerate(self.sections)}
         symbols = {i for i, s in enumerate(self.sections) if s.kind in (SHT_SYMTAB, SHT_DYNSYM)}
         debug = {i for i, s in enumerate(self.sections) if s.name in _DEBUG and s.kind != SHT_NOBITS}
-        if sum(sizes[i] for i in debug) > MAX_DEBUG_BYTES:
+        if sum(sizes[i] for i in debug) > max_debug_bytes:
             debug = set()
         strings = {self._link(i) for i in symbols} | {self._shstrndx}
         kept = symbols | debug | {i for i in strings if i < len(self.sections)}

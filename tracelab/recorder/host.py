@@ -32,7 +32,7 @@ class Memory(NamedTuple):
 
 
 class Process(NamedTuple):
-    """One process: CPU time since its start, and what it holds."""
+    """One process: CPU time and page faults since its start, and what it holds."""
 
     pid: int
     comm: str
@@ -41,6 +41,9 @@ class Process(NamedTuple):
     system_ns: int
     rss_bytes: int
     threads: int
+    minor_faults: int
+    major_faults: int
+    start_ticks: int  #: since boot: tells a process from a later one with its pid
 
 
 def cpu_times() -> tuple[list[CpuTime], int]:
@@ -91,7 +94,43 @@ def parse_stat(line: bytes) -> Process:
         system_ns=int(fields[12]) * TICK_NS,
         rss_bytes=int(fields[21]) * PAGE_BYTES,
         threads=int(fields[17]),
+        minor_faults=int(fields[7]),
+        major_faults=int(fields[9]),
+        start_ticks=int(fields[19]),
     )
+
+
+def pss_bytes(pid: int) -> int | None:
+    """Proportional memory of a process; None when it cannot be told. It takes the kernel 1 ms per 30 MB or so."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+        if found := re.search(rb"^Pss:\s+(\d+) kB", file.read(), re.M):
+            return int(found[1]) << 10
+    return None
+
+
+def switches(tid: int) -> tuple[int, int] | None:
+    """Waits and preemptions of a thread since its start; None when it is gone."""
+    with contextlib.suppress(OSError), open(f"/proc/{tid}/status", "rb") as file:
+        found = re.findall(rb"^(?:non)?voluntary_ctxt_switches:\s+(\d+)", file.read(), re.M)
+        if len(found) == 2:
+            return int(found[0]), int(found[1])
+    return None
+
+
+def storage_bytes(pid: int) -> tuple[int, int] | None:
+    """Bytes that a process had read from storage and written to it since its start; None when it cannot be told."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/io", "rb") as file:
+        found = dict(re.findall(rb"^(read_bytes|write_bytes): (\d+)", file.read(), re.M))
+        if len(found) == 2:
+            return int(found[b"read_bytes"]), int(found[b"write_bytes"])
+    return None
+
+
+def thread_ids(pid: int) -> list[int]:
+    """The threads of a process; empty when it is gone."""
+    with contextlib.suppress(OSError):
+        return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
+    return []
 
 
 def threads(pid: int) -> list[tuple[int, str]]:
@@ -112,13 +151,19 @@ def executable(pid: int) -> str | None:
     return None
 
 
-def cgroup(pid: int) -> str | None:
-    """Control group of a process, in the unified hierarchy if there is one, or None."""
+def cgroups(pid: int) -> list[str]:
+    """Control groups of a process, that of the unified hierarchy first if there is one; empty when it is gone."""
     with contextlib.suppress(OSError):
         lines = Path(f"/proc/{pid}/cgroup").read_text(errors="replace").splitlines()
-        paths = [line.split(":", 2)[2] for line in lines if line.count(":") >= 2]
-        return paths[-1] if paths else None
-    return None
+        fields = [line.split(":", 2) for line in lines if line.count(":") >= 2]
+        unified_first = sorted(fields, key=lambda f: (f[0] != "0", f[1] != "name=systemd"))
+        return list(dict.fromkeys(path.removesuffix(" (deleted)") for _, _, path in unified_first))
+    return []
+
+
+def cgroup(pid: int) -> str | None:
+    """Control group of a process, in the unified hierarchy if there is one, or None."""
+    return next(iter(cgroups(pid)), None)
 
 
 def describe() -> dict[str, Any]:

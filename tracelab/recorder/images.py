@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import TypeVar
 
 from tracelab.recorder.elf import Elf, FileSource, MemorySource, NotElf, Source, open_regular
@@ -16,6 +17,7 @@ from tracelab.recorder.elf import Elf, FileSource, MemorySource, NotElf, Source,
 MAX_OPEN = (
     192  #: files held open; beyond, the one that was used for longest is closed, and opened again by path
 )
+MAX_HELD = 256  #: files that were opened early, and not asked for yet
 VDSO, JIT = "[vdso]", "[jit]"
 _DELETED = " (deleted)"
 _ANONYMOUS = re.compile(r"$|//anon|\[heap\]|\[stack|\[anon|/dev/zero|/SYSV|anon_inode:")
@@ -42,6 +44,11 @@ class Image:
     def is_jit(self) -> bool:
         """Whether a process wrote this code itself."""
         return self.module == JIT
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it came from a file, that of the vDSO not counted."""
+        return self.module not in (JIT, VDSO)
 
     @property
     def build_id(self) -> bytes | None:
@@ -75,6 +82,8 @@ class Images:
         self._by_file: dict[tuple[int, ...], Image] = {}
         self._lost: dict[tuple[bytes | None, tuple[int, int] | None, str], Image] = {}
         self._open: OrderedDict[int, FileSource] = OrderedDict()
+        self._same_code: dict[bytes, Image] = {}  #: by build id alone
+        self._held: OrderedDict[tuple[int, int, int, str], tuple[str, FileSource]] = OrderedDict()
         self._vdso: Image | None = None
 
     def jit(self, pid: int) -> Image:
@@ -102,16 +111,39 @@ class Images:
             return None
         if build_id and (known := self._by_build_id.get((build_id, path))):
             return known
-        mapped = f"/proc/{pid}/map_files/{start:x}-{end:x}"
-        for place in (mapped,) if deleted else (f"/proc/{pid}/root{path}", mapped, path):
-            source = open_regular(place)
+        for place, held in self._candidates(pid, start, end, path, deleted=deleted):
+            source = held or open_regular(place)
             image = self._take(source, path, build_id, inode, (place, path)) if source else None
             if image is not None:
                 return image if image.elf or not _IN_MEMORY.match(path) else None
+        if build_id and (known := self._same_code.get(build_id)):
+            return known  # a copy of it that nobody can open any more
         if _IN_MEMORY.match(path):
             return None
         lost = self._lost.get((build_id, inode, path))
         return lost or self._remember(self._lost, (build_id, inode, path), self._new(path))
+
+    def hold(self, pid: int, start: int, end: int, path: str, build_id: bytes | None = None) -> None:
+        """Open now what `find` will be asked for later, when the process may be gone; may be called by any thread."""
+        deleted = path.endswith(_DELETED)
+        path = path.removesuffix(_DELETED)
+        if path == VDSO or _ANONYMOUS.match(path) or (build_id and (build_id, path) in self._by_build_id):
+            return
+        for place in _places(pid, start, end, path, deleted=deleted):
+            if source := open_regular(place):
+                self._held[pid, start, end, path] = (place, source)
+                break
+        while len(self._held) > MAX_HELD:
+            self._held.popitem(last=False)[1][1].close()
+
+    def _candidates(
+        self, pid: int, start: int, end: int, path: str, *, deleted: bool
+    ) -> Iterator[tuple[str, FileSource | None]]:
+        held = self._held.pop((pid, start, end, path), None)
+        if held:
+            yield held
+        for place in _places(pid, start, end, path, deleted=deleted):
+            yield place, None
 
     def source(self, image: Image) -> Source | None:
         """The open file of an image, opened again if need be; None when it is gone."""
@@ -127,9 +159,10 @@ class Images:
 
     def close(self) -> None:
         """Close all files."""
-        for source in self._open.values():
+        for source in [*self._open.values(), *(source for _, source in self._held.values())]:
             source.close()
         self._open.clear()
+        self._held.clear()
 
     def _take(
         self,
@@ -162,6 +195,7 @@ class Images:
             image.paths = paths
             if elf and elf.build_id:
                 self._remember(self._by_build_id, (elf.build_id, path), image)
+                self._remember(self._same_code, elf.build_id, image)
         self._remember(self._by_file, source.identity, image)
         if elf is not None and image.elf is elf:
             self._keep_open(image, source)
@@ -206,6 +240,12 @@ class Images:
             except (NotElf, OSError, ValueError):
                 self._vdso.elf = None
         return self._vdso
+
+
+def _places(pid: int, start: int, end: int, path: str, *, deleted: bool) -> tuple[str, ...]:
+    """Where the file that a process has mapped may be found: in its own view of the files, by its mapping, in ours."""
+    mapped = f"/proc/{pid}/map_files/{start:x}-{end:x}"
+    return (mapped,) if deleted else (f"/proc/{pid}/root{path}", mapped, path)
 
 
 def _own_vdso_bytes() -> bytes:

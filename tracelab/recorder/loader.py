@@ -43,7 +43,13 @@ PROGRAM_TYPES = {
     "perf_event": "PERF_EVENT",
     "uprobe": "KPROBE",
 }  #: BCC's name for each kind of attachment
-PERF_EVENTS = {"cpu-clock": ("SOFTWARE", "CPU_CLOCK"), "cycles": ("HARDWARE", "CPU_CYCLES")}
+PERF_EVENTS = {
+    "cpu-clock": ("SOFTWARE", "CPU_CLOCK"),
+    "cycles": ("HARDWARE", "CPU_CYCLES"),
+    "minor-faults": ("SOFTWARE", "PAGE_FAULTS_MIN"),
+    "major-faults": ("SOFTWARE", "PAGE_FAULTS_MAJ"),
+}
+SAMPLERS = ("cpu-clock", "cycles")  #: of the perf events, those that are taken at a rate; of the others, each one
 _LOOKUP = 1  #: BPF_MAP_LOOKUP_ELEM
 _HEADERS = "BCC_KERNEL_SOURCE"  #: where BCC looks for the headers of a kernel
 _FOLDERS = (
@@ -268,7 +274,8 @@ class LoadedProbe:
             group, name = PERF_EVENTS[target]
             configs = bcc.PerfSWConfig if group == "SOFTWARE" else bcc.PerfHWConfig
             event = (getattr(bcc.PerfType, group), getattr(configs, name))
-            rate = {"sample_period": 1_000_000_000 // hz} if group == "SOFTWARE" else {"sample_freq": hz}
+            period = 1_000_000_000 // hz if target in SAMPLERS else 1
+            rate = {"sample_period": period} if group == "SOFTWARE" else {"sample_freq": hz}
             self._bpf.attach_perf_event(*event, fn_name=function, **rate)
             self._perf_events.append(event)
 
@@ -360,7 +367,9 @@ def _functions_of(kind: str, target: str, sites: Sequence[Site]) -> list[str]:
         with_return = any(site.returns for site in sites)
         with_hit = any(not site.returns for site in sites)
         return ["on_entry", "on_return"] * with_return + ["on_hit"] * with_hit
-    return ["on_sample"] if kind == "perf_event" else [f"{kind}__{target.replace(':', '__')}"]
+    if kind == "perf_event":
+        return ["on_sample" if target in SAMPLERS else f"on_{target.replace('-', '_')}"]
+    return [f"{kind}__{target.replace(':', '__')}"]
 
 
 def _kernel_version_code() -> int:

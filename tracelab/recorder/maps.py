@@ -25,6 +25,7 @@ KEEP_NS = 5_000_000_000  #: how long what has ended is still known, after sample
 LATEST_NS = 300_000_000_000  #: the same, when no samples come
 MAX_MAPPINGS = 8192  #: of one process; more are not followed
 MAX_PROCESSES = 1 << 15  #: beyond, it is checked which of them are still there
+MAX_DEEP_PROGRAMS = 4096
 REFRESH_S = 1.0  #: at most so often is /proc asked again about a process whose code was not found
 ADDRESS_BITS = 47  #: of user space on x86-64
 _BITS = np.uint64(ADDRESS_BITS)
@@ -59,11 +60,14 @@ class _Life:
     maps: list[Mapping] = field(default_factory=list)  #: sorted, without overlap
     gone: list[tuple[Mapping, int]] = field(default_factory=list)  #: replaced, and when
     jit: Image | None = None
+    program: Image | None = None  #: what it executes: the file that was mapped first
     _changes: list[int] | None = None
     _snapshots: dict[int, tuple[Mapping, ...]] = field(default_factory=dict)
 
     def add(self, mapping: Mapping) -> None:
         """Map memory; what was mapped there before ends."""
+        if self.program is None and mapping.image.is_file:
+            self.program = mapping.image
         first = bisect.bisect_right(self.maps, mapping.start, key=lambda m: m.end)
         last = bisect.bisect_left(self.maps, mapping.end, key=lambda m: m.start)
         over = self.maps[first:last]
@@ -148,6 +152,8 @@ class AddressSpaces:
         self._now_ns = 0
         self._sampled_ns = 0
         self._refreshed: dict[int, float] = {}
+        self.deep_pids: set[int] = set()  #: processes whose stacks are longer than their copies
+        self._deep_programs: set[int] = set()  #: numbers of images that they, or others before them, execute
 
     @classmethod
     def running(cls) -> AddressSpaces:
@@ -177,6 +183,30 @@ class AddressSpaces:
             self.first_sight(pid)
         life = self._life(pid, time_ns) or self._begin(pid, 0, time_ns)
         life.add(self._mapping(life, pid, time_ns, start, start + size, pgoff, path, build_id, inode))
+        self._deepen_alike(pid, life)
+
+    def deepen(self, pid: int) -> None:
+        """The stack of a process is longer than its copy; so, then, are those of all that execute the same program."""
+        life = self._lives[pid][-1] if pid in self._lives else None
+        if life is None:
+            return
+        if life.ended_ns == _FOREVER:
+            self.deep_pids.add(pid)
+        program = life.program
+        if program is None or program.number in self._deep_programs:
+            return
+        if len(self._deep_programs) < MAX_DEEP_PROGRAMS:
+            self._deep_programs.add(program.number)
+            for other, lives in self._lives.items():
+                self._deepen_alike(other, lives[-1])
+
+    def _deepen_alike(self, pid: int, life: _Life) -> None:
+        if (
+            life.program is not None
+            and life.program.number in self._deep_programs
+            and life.ended_ns == _FOREVER
+        ):
+            self.deep_pids.add(pid)
 
     def fork(self, time_ns: int, pid: int, parent_pid: int) -> None:
         """A process began as a copy of its parent."""
@@ -188,6 +218,8 @@ class AddressSpaces:
         if life is None or life.assumed_ns < time_ns:
             life = self._begin(pid, time_ns)
         life.since_ns, life.assumed_ns = time_ns, -1
+        life.program = parent.program if parent else None
+        self._deepen_alike(pid, life)
         own, life.maps = life.maps, [m._replace(since_ns=0) for m in parent.at(time_ns)] if parent else []
         life.changed()
         for mapping in own:
@@ -198,6 +230,7 @@ class AddressSpaces:
         self._see(time_ns)
         before = self._life(pid, time_ns)
         life = self._begin(pid, time_ns)
+        self.deep_pids.discard(pid)
         if before is not None:
             before.ended_ns = min(before.ended_ns, time_ns)
             mine = [m for m in before.maps if m.mapped_ns >= time_ns]  # they came before this record did
@@ -205,11 +238,13 @@ class AddressSpaces:
             before.changed()
             for mapping in mine:
                 life.add(mapping)
+        self._deepen_alike(pid, life)
         self._forget(pid)
 
     def exit(self, time_ns: int, pid: int) -> None:
         """A process ended. It is kept for KEEP_NS, for the samples that are still to come."""
         self._see(time_ns)
+        self.deep_pids.discard(pid)
         for life in self._lives.get(pid, []):
             if life.since_ns <= time_ns:
                 life.ended_ns = min(life.ended_ns, time_ns)

@@ -41,6 +41,9 @@ class Options:
     comm: tuple[str, ...] = _option((), "C", "only threads of this name; NAME* is a prefix")
     uid: tuple[int, ...] = _option((), "U", "only processes of this user")
     cgroup: tuple[str, ...] = _option((), "G", "only inside this control group or container")
+    target: tuple[str, ...] = _option(
+        (), "T", "read more of this: PID with its children, NAME, NAME*, /control/group or container id"
+    )
     min_us: float = _option(0.0, "US", "only events that took as long, of probes whose value is a duration")
     errors: bool = _option(False, "", "only calls that failed")
     paths: bool = _option(False, "", "keep the path of system calls that take one")

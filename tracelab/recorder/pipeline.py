@@ -16,6 +16,7 @@ import os
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -31,13 +32,15 @@ from tracelab.recorder.decode import UNKNOWN, events_batch, texts_batch
 from tracelab.recorder.functionnames import FunctionNames
 from tracelab.recorder.governor import Governor
 from tracelab.recorder.loader import LoadedProbe
+from tracelab.recorder.processes import ProcessReadings
 from tracelab.recorder.ring import Ring, Slots
 from tracelab.recorder.sideband import Exit, Fork, KernelSymbol, Lost, Mapped, Record, Rename, SideBand
 from tracelab.recorder.symbols import KernelSymbols
+from tracelab.recorder.targets import Targets
 from tracelab.session.writer import SessionWriter
 
 if TYPE_CHECKING:
-    from tracelab.recorder.stacks import StackResolver
+    from tracelab.recorder.stacks import Resolved, StackResolver, Traces
     from tracelab.recorder.tasks import TaskTable
 
 DRAIN_SLEEP_S = 0.02
@@ -51,6 +54,8 @@ BUFFER_AGE_S = 0.2  #: events are handed on at this age even when their buffer i
 COUNTS_EVERY_S = 0.1
 READINGS_EVERY_S = 1.0
 SIDEBAND_EVERY_S = 0.05  #: processes may be gone soon after they are told of
+NAMING_S = 0.05  #: at most so long are symbols read before it is looked for new samples, but for the last file
+UNNAMED_BATCHES = 64  #: that may wait for symbols
 STACKS_EVERY_S = 0.5  #: samples are resolved in batches, a few of which cost what one does
 HURRY_AFTER_S = 0.3  #: at the end, how long stacks may take before they make do with what has been read
 NICE = {"drain": -20, "stacks": -10}  #: a busy machine must not keep them waiting; they need little
@@ -102,6 +107,7 @@ class Pipeline:
         bpf: readings.BpfReadings | None,
         stats_window_ns: int,
         governor: Governor | None = None,
+        targets: Targets | None = None,
     ) -> None:
         self.session = session
         self.failure: TracelabError | Exception | None = None
@@ -115,6 +121,8 @@ class Pipeline:
         self._functions = FunctionNames(lambda: resolver.kernel if resolver else KernelSymbols.running())
         self._bpf = bpf
         self._governor = governor
+        self._targets = targets or Targets(())
+        self._processes = ProcessReadings(self._targets)
         self._stats_window_ns = stats_window_ns
         self._deep: set[int] = set()
         self._samples_waiting_bytes = 0
@@ -142,6 +150,7 @@ class Pipeline:
 
     def start(self) -> None:
         """Begin; the probes may be attached before or after."""
+        self._sideband.watch(_looking(self._tasks, self._resolver))
         for thread in self._threads.values():
             thread.start()
 
@@ -254,6 +263,7 @@ class Pipeline:
     def _stacks(self) -> None:
         self.put("tasks", self._tasks.first_sight(time.clock_gettime_ns(time.CLOCK_MONOTONIC)))
         waiting: dict[tuple[LoadedProbe, np.dtype[np.void]], list[Records]] = {}
+        unnamed: deque[tuple[LoadedProbe, Traces]] = deque()
         next_time, last = 0.0, False
         while not last:
             came, last = self._next_samples()
@@ -262,12 +272,26 @@ class Pipeline:
             self._follow(self._sideband.read())
             if last or time.monotonic() >= next_time:
                 for (probe, _), batches in waiting.items():
-                    records = np.concatenate(batches)
-                    self._resolve(probe, records)
-                    self._samples_waiting_bytes -= records.nbytes
+                    unnamed += self._unwound(probe, np.concatenate(batches))
+                    self._samples_waiting_bytes -= sum(batch.nbytes for batch in batches)
                 waiting.clear()
                 next_time = time.monotonic() + STACKS_EVERY_S
+            self._name(unnamed, all_of_them=last or len(unnamed) > UNNAMED_BATCHES)
         self._follow(self._sideband.read())
+
+    def _unwound(self, probe: LoadedProbe, records: Records) -> list[tuple[LoadedProbe, Traces]]:
+        return [(probe, self._resolver.unwind(records))] if self._resolver is not None else []
+
+    def _name(self, unnamed: deque[tuple[LoadedProbe, Traces]], *, all_of_them: bool) -> None:
+        """Name and write what has been unwound, as far as symbols can be read in a while, or all of it."""
+        until = time.monotonic() + NAMING_S
+        while unnamed and self._resolver is not None and (all_of_them or time.monotonic() < until):
+            probe, traces = unnamed[0]
+            if all_of_them or not self._resolver.prepare(traces):
+                unnamed.popleft()
+                by_clock = probe.probe.attach[probe.way][0].startswith("perf_event")
+                resolved = self._resolver.name(traces, at_events=not by_clock)
+                self._write_samples(probe, traces.records, resolved)
 
     def _next_samples(self) -> tuple[list[tuple[LoadedProbe, Records]], bool]:
         """What came in a while, and whether that was all."""
@@ -284,7 +308,10 @@ class Pipeline:
         return found, False
 
     def _follow(self, records: list[Record]) -> None:
-        self.put("tasks", self._tasks.follow(records))
+        tasks = self._tasks.follow(records)
+        self.put("tasks", tasks)
+        self._targets.see("tasks", tasks)
+        self._targets.follow(records)
         for record in records:
             if isinstance(record, Lost):
                 row = (record.time_ns, record.cpu, "side-band", "side-band full", record.records)
@@ -304,11 +331,9 @@ class Pipeline:
                     spaces.exit(t, pid)
                 case KernelSymbol(t, address, size, name, False):
                     self._resolver.kernel.bpf_symbol(t, address, size, name)
+        self._copy_deep()
 
-    def _resolve(self, probe: LoadedProbe, records: Records) -> None:
-        if self._resolver is None:
-            return
-        resolved = self._resolver.resolve(records)
+    def _write_samples(self, probe: LoadedProbe, records: Records, resolved: Resolved) -> None:
         self.put("frames", resolved.frames)
         self.put("stacks", resolved.stacks)
         n = len(records)
@@ -325,17 +350,26 @@ class Pipeline:
                 pa.array(value * records["weight"]),
                 pa.array([about.unit] * n),
                 pa.array(resolved.unwound, pa.string()),
+                pa.array(records["key"].astype(np.int64)) if about.key else pa.nulls(n, pa.int64()),
             ],
-            names=["time_ns", "cpu", "pid", "tid", "stack_id", "kind", "weight", "unit", "unwound"],
+            names=["time_ns", "cpu", "pid", "tid", "stack_id", "kind", "weight", "unit", "unwound", "key"],
         )
         self.put("samples", rows)
-        new = self._resolver.deep_pids - self._deep
-        for loaded in self._probes.values() if new else ():
+        self._copy_deep()
+
+    def _copy_deep(self) -> None:
+        """Tell the probes of which processes to copy more, and of which not any more."""
+        if self._resolver is None or (wanted := self._resolver.deep_pids) == self._deep:
+            return
+        for loaded in self._probes.values():
             if loaded.probe.table == "samples":
                 deep = loaded.table("deep")
-                for pid in new:
+                for pid in wanted - self._deep:
                     deep[deep.Key(pid)] = deep.Leaf(1)
-        self._deep |= new
+                for pid in self._deep - wanted:
+                    with contextlib.suppress(KeyError):
+                        del deep[deep.Key(pid)]
+        self._deep = set(wanted)
 
     def _readings(self) -> None:
         if self._bpf is not None:
@@ -353,10 +387,11 @@ class Pipeline:
                     self.put("marks", readings.batch("marks", [row]))
             if stopping or time.monotonic() >= next_reading:
                 next_reading = time.monotonic() + READINGS_EVERY_S
-                for table, rows in readings.machine():
+                for table, rows in (*readings.machine(), *self._processes.take()):
                     self.put(table, rows)
                 if self._bpf is not None:
                     for table, rows in self._bpf.take():
+                        self._targets.see(table, rows)
                         self.put(table, rows)
                     if not stopping and not self._bpf.window_age_ns():
                         self._bpf.open_window()
@@ -378,6 +413,17 @@ class Pipeline:
         if accounts or losses:
             self.put("losses", readings.batch("losses", losses))
             self.put("accounts", readings.batch("accounts", accounts))
+
+
+def _looking(tasks: TaskTable, resolver: StackResolver | None) -> Callable[[Mapped], None]:
+    """What is done at once for each new mapping, while its process lives; it does not hold the pipeline alive."""
+
+    def look(mapped: Mapped) -> None:
+        if resolver is not None:
+            resolver.hold(mapped)
+        tasks.glance(mapped.pid)
+
+    return look
 
 
 def _set_nice(thread_id: int | None, nice: int) -> None:

@@ -15,37 +15,38 @@ import os
 import resource
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
-from tracelab.errors import CannotRecord, NeedsRoot, SessionExists, TracelabError, UsageError
+from tracelab.errors import SessionExists, TracelabError, UsageError
 from tracelab.recorder import host, introspect, memory, readings, sizes, uprobes
 from tracelab.recorder.accounting import COUNTERS
+from tracelab.recorder.cgroups import cgroup_id
 from tracelab.recorder.child import Control
 from tracelab.recorder.eventnames import event_names, event_numbers, path_arguments
 from tracelab.recorder.filters import Filters, numbers_asked
 from tracelab.recorder.followed import Followed
 from tracelab.recorder.governor import Governor
-from tracelab.recorder.loader import LoadedProbe, import_bcc
+from tracelab.recorder.loader import LoadedProbe
 from tracelab.recorder.maps import AddressSpaces
 from tracelab.recorder.options import Options, Progress
 from tracelab.recorder.pipeline import Pipeline, Stream
 from tracelab.recorder.probes import all_probes
+from tracelab.recorder.requirements import allow_open_files, check_machine
 from tracelab.recorder.ring import pages_for
 from tracelab.recorder.sampling import parse_budget
 from tracelab.recorder.sideband import SideBand
 from tracelab.recorder.sites import MAX_SITES, function_sites, usdt_sites
 from tracelab.recorder.stacks import StackResolver
 from tracelab.recorder.symbols import KernelSymbols
+from tracelab.recorder.targets import Targets
 from tracelab.recorder.tasks import TaskTable
 from tracelab.session.manifest import Manifest, clock_reading
 from tracelab.session.writer import SessionWriter
 
-OPEN_FILES, OPEN_FILES_PER_CPU = 128, 8  #: that a recorder may need
 STEP_NS = 50_000_000  #: a wall clock that is off by more was set
 SLEW = 1000  #: a wall clock is slowed down or sped up by at most one in that many, adjtimex(2)
 
@@ -75,6 +76,7 @@ class Recording:
         self._streams: list[Stream] = []
         self._own_fds: list[int] = []
         self._usage = resource.getrusage(resource.RUSAGE_SELF)
+        self._targets = Targets(self.options.target)
 
     def start(self) -> Recording:
         """Load the probes, make the session and begin."""
@@ -161,13 +163,15 @@ class Recording:
 
     def _start(self) -> None:
         """Everything that may be refused comes before the folder is made; the rings hold what happens meanwhile."""
-        _allow_open_files()
+        allow_open_files()
         memory.stay_small()
         has_stats = self._calibrate()
         sideband = SideBand()
         self._cleanup.callback(sideband.close)
         self._load()
         resolver = self._resolver()
+        if resolver is not None:
+            self._cleanup.callback(resolver.spaces.images.close)
         own_rings = {}
         for probe in self._loaded:
             names = tuple(site.name for site in probe.sites) or event_names(probe.probe)
@@ -180,10 +184,12 @@ class Recording:
         own_maps = {m for p in programs for m in p.map_ids} | own_rings.keys()
         bpf = readings.BpfReadings(own, own_maps, own_rings) if has_stats else None
         if bpf is not None:
-            self._cleanup.callback(bpf.close_window)
+            self._cleanup.callback(bpf.close)
         self.manifest.recorder = {"pid": os.getpid(), "prog_ids": own}
         self.manifest.host = host.describe()
         self.manifest.clock = clock_reading()
+        self._targets.look(host.processes() if self._targets else ())
+        self.manifest.targets = self._targets.describe()
         self._describe_probes()
         self._name_tables(bpf is not None)
         readings.batch(
@@ -203,6 +209,7 @@ class Recording:
             bpf,
             stats_window_ns=self.options.stats_ms * 1_000_000,
             governor=self._governor(),
+            targets=self._targets,
         )
         self._pipeline.start()
 
@@ -247,7 +254,7 @@ class Recording:
             children=options.children,
             comm=options.comm,
             uid=options.uid,
-            cgroup=(),
+            cgroup=tuple(cgroup_id(asked) for asked in options.cgroup),
             min_ns=round(options.min_us * 1000),
             errors=options.errors,
         )
@@ -265,6 +272,8 @@ class Recording:
             "SHARDS": shards,
             "RING_PAGES": pages_for(mib / shards),
             "SLOTS": sizes.slots(),
+            "STACKS": sizes.stack_slots()[0],
+            "DEEP_STACKS": sizes.stack_slots()[1],
             "PERIOD": 1_000_000_000 // self.options.hz,
         }
         if self.options.paths:
@@ -351,6 +360,7 @@ class Recording:
             for name in pipeline.accounting
         }
         self.manifest.notes += pipeline.notes()
+        self.manifest.targets = self._targets.describe()
         usage = resource.getrusage(resource.RUSAGE_SELF)
         cpu_s = usage.ru_utime + usage.ru_stime - self._usage.ru_utime - self._usage.ru_stime
         self.manifest.recorder["cpu_ns"] = int(cpu_s * 1e9)
@@ -370,24 +380,6 @@ class Recording:
             raise TracelabError(
                 f"the recorder failed: {failure!r}; what it had recorded is kept in {self.path}, see --verbose"
             ) from failure
-
-
-def check_machine() -> None:
-    """Return if this machine can record; else raise the CannotRecord that says why and what would make it work."""
-    if sys.platform != "linux":
-        raise CannotRecord(
-            f"eBPF is part of Linux, and this is {sys.platform}; record on Linux, look at it anywhere"
-        )
-    try:
-        os.close(introspect.load_empty_program())
-    except PermissionError as error:
-        raise NeedsRoot from error
-    except OSError as error:
-        raise CannotRecord(
-            f"this kernel loads no eBPF programs ({error.strerror}); "
-            "recording needs CONFIG_BPF_SYSCALL, and Linux 5.8 or later"
-        ) from error
-    import_bcc()
 
 
 def record(
@@ -440,19 +432,6 @@ def record(
     finally:
         recording.stop()
     return recording
-
-
-def _allow_open_files() -> None:
-    """Raise the limit of open files as far as it goes; raises CannotRecord where that is not enough."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        soft = hard
-    needed = OPEN_FILES + OPEN_FILES_PER_CPU * sizes.cpus()
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        raise CannotRecord(
-            f"{soft} open files are allowed here, and recording needs {needed}: `ulimit -n {needed}`"
-        )
 
 
 def _version() -> str:

@@ -7,13 +7,17 @@ be gone before anybody looked. Layout: include/uapi/linux/perf_event.h.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import mmap
 import os
 import platform
+import select
 import struct
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -22,11 +26,19 @@ import numpy.typing as npt
 from tracelab.errors import CannotRecord, NeedsRoot
 
 RING_PAGES = 128  #: per CPU, a power of two
+MAX_WAITING = 200_000  #: records that were taken but not read; beyond, the rings fill, and the kernel counts
+REST_S = 0.004  #: between two looks at a ring that fills
+NICE = -20  #: of the thread that looks; what it is told of may be gone soon
 _SYSCALL = {"x86_64": 298, "aarch64": 241}.get(platform.machine(), 298)
 _SOFTWARE, _DUMMY = 1, 9
 _TID, _TIME, _CPU = 1 << 1, 1 << 2, 1 << 7
-_FLAGS = {"mmap": 8, "comm": 9, "task": 13, "sample_id_all": 18, "mmap2": 23, "comm_exec": 24, "use_clockid": 25}
-_NEWER: tuple[dict[str, int], ...] = ({"ksymbol": 29, "build_id": 34}, {"ksymbol": 29}, {})  #: Linux 5.12, 5.1, before
+_FLAGS = {"mmap": 8, "comm": 9, "task": 13, "watermark": 14, "sample_id_all": 18}
+_FLAGS |= {"mmap2": 23, "comm_exec": 24, "use_clockid": 25}
+_NEWER: tuple[dict[str, int], ...] = (
+    {"ksymbol": 29, "build_id": 34},
+    {"ksymbol": 29},
+    {},
+)  #: Linux 5.12, 5.1, before
 _HEAD, _TAIL = 1024 // 8, 1032 // 8  #: positions in the control page, as 64-bit words
 _LOST, _COMM, _EXIT, _FORK, _MMAP2, _KSYMBOL = 2, 3, 4, 7, 10, 17
 _MISC_EXEC, _MISC_BUILD_ID = 1 << 13, 1 << 14
@@ -96,7 +108,7 @@ Record = Fork | Exit | Rename | Mapped | KernelSymbol | Lost
 
 
 class SideBand:
-    """One ring per CPU, open from construction to `close`.
+    """One ring per CPU, open from construction to `close`; a thread empties them soon after something is written.
 
     Raises NeedsRoot when the kernel refuses for lack of privileges, CannotRecord for anything else.
     """
@@ -104,6 +116,11 @@ class SideBand:
     def __init__(self) -> None:
         self._fds: list[int] = []
         self._rings: list[tuple[mmap.mmap, npt.NDArray[np.uint64], bytes | memoryview]] = []
+        self._taken: list[Record] = []
+        self._taking = threading.Lock()
+        self._look: Callable[[Mapped], object] | None = None
+        self._wake_read, self._wake_write = -1, -1
+        self._thread: threading.Thread | None = None
         try:
             for cpu in sorted(_online_cpus()):
                 self._open(cpu)
@@ -115,20 +132,53 @@ class SideBand:
                 f"perf_event_open failed: {error.strerror}; the recorder needs CONFIG_PERF_EVENTS"
             ) from error
 
+    def watch(self, look: Callable[[Mapped], object]) -> None:
+        """Have `look` called, in a thread of its own, for each new mapping, within milliseconds."""
+        self._look = look
+        self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._thread = threading.Thread(target=self._watch, name="tracelab-sideband", daemon=True)
+        self._thread.start()
+
     def read(self) -> list[Record]:
         """Everything since the last read, in order of time."""
-        records: list[Record] = []
-        for ring in self._rings:
-            records.extend(_records(*ring))
+        self._take()
+        with self._taking:
+            records, self._taken = self._taken, []
         records.sort(key=lambda r: r.time_ns)
         return records
 
     def close(self) -> None:
         """Stop watching."""
+        if self._thread is not None:
+            os.write(self._wake_write, b".")
+            self._thread.join()
+            self._thread = None
+            os.close(self._wake_read)
+            os.close(self._wake_write)
         for fd in self._fds:
             os.close(fd)
         self._fds.clear()
         self._rings.clear()
+
+    def _take(self) -> list[Record]:
+        with self._taking:
+            if len(self._taken) > MAX_WAITING:
+                return []
+            new = [record for ring in self._rings for record in _records(*ring)]
+            self._taken += new
+        return new
+
+    def _watch(self) -> None:
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        poll = select.poll()
+        for fd in (*self._fds, self._wake_read):
+            poll.register(fd, select.POLLIN)
+        while all(fd != self._wake_read for fd, _ in poll.poll()):
+            for record in self._take():
+                if isinstance(record, Mapped) and self._look is not None:
+                    self._look(record)
+            time.sleep(REST_S)
 
     def _open(self, cpu: int) -> None:
         for newer in _NEWER:
@@ -155,15 +205,14 @@ def _online_cpus() -> set[int]:
 def _perf_event_open(cpu: int, flags: int) -> int:
     attr = bytearray(128)
     struct.pack_into("<IIQQQQQ", attr, 0, _SOFTWARE, len(attr), _DUMMY, 0, _TID | _TIME | _CPU, 0, flags)
+    struct.pack_into("<I", attr, 48, 1)  # wakeup_watermark: at each record
     struct.pack_into("<i", attr, 92, 1)  # clockid: CLOCK_MONOTONIC
     libc = ctypes.CDLL(None, use_errno=True)
     buffer = (ctypes.c_char * len(attr)).from_buffer(attr)
     return int(libc.syscall(_SYSCALL, buffer, -1, cpu, -1, 8))  # 8: PERF_FLAG_FD_CLOEXEC
 
 
-def _records(
-    pages: mmap.mmap, control: npt.NDArray[np.uint64], data: bytes | memoryview
-) -> Iterator[Record]:
+def _records(pages: mmap.mmap, control: npt.NDArray[np.uint64], data: bytes | memoryview) -> Iterator[Record]:
     head, tail = int(control[_HEAD]), int(control[_TAIL])
     size = len(data)
     start = tail % size

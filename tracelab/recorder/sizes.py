@@ -15,6 +15,9 @@ PER_CPU_SAMPLES_MIB = 4.0
 LEAST_MIB, MOST_MIB = 4.0, 512.0
 MEMORY_SHARE = 1 / 256  #: of the machine's memory, that one ring takes at most
 MAX_SLOTS = 1 << 20
+STACKS_SHARE = 1 / 512  #: of the machine's memory, for stacks of threads that wait
+STACK_SLOT_BYTES = 18 << 10
+MAX_STACK_SLOTS = 4096
 CPUS_PER_RING = 4  #: producers of one ring wait for each other
 MAX_SHARDS = 8  #: as many as bpf/tracelab.h has
 
@@ -36,6 +39,14 @@ def shards(n_cpus: int | None = None) -> int:
     """Rings that the CPUs of a machine share out: a power of two."""
     wanted = max(1, (n_cpus or cpus()) // CPUS_PER_RING)
     return min(MAX_SHARDS, 1 << (wanted.bit_length() - 1))
+
+
+def stack_slots(memory_bytes: int | None = None) -> tuple[int, int]:
+    """Slots for the stacks of threads that wait, and for deep ones: powers of two, both of the same memory."""
+    memory = host.memory().total_bytes if memory_bytes is None else memory_bytes
+    fitting = max(64, int(memory * STACKS_SHARE) // STACK_SLOT_BYTES)
+    number = min(MAX_STACK_SLOTS, 1 << (fitting.bit_length() - 1))
+    return number, max(16, number // 8)
 
 
 def slots() -> int:

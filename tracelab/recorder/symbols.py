@@ -43,6 +43,7 @@ class KernelSymbols:
         self._start: npt.NDArray[np.uint64]
         self._start, self._line = _parse(text)
         self._bpf: list[_BpfSymbol] = []
+        self.generation = 0  #: rises whenever an address may have got another meaning
         named = {name: self._address_of(name) for name in (b"_text", b"_stext", b"_etext")}
         first, last = named[b"_stext"] or named[b"_text"], named[b"_etext"]
         self.base = named[b"_text"] or first
@@ -65,11 +66,16 @@ class KernelSymbols:
 
     def bpf_symbol(self, time_ns: int, address: int, size: int, name: str) -> None:
         """The kernel gained a symbol, at CLOCK_MONOTONIC `time_ns`: mostly a BPF program that was loaded."""
+        self.generation += 1
         if 0 < size <= MAX_FUNCTION_BYTES * 16:
             bisect.insort(self._bpf, _BpfSymbol(address, address + size, time_ns, name))
         if len(self._bpf) > MAX_BPF_SYMBOLS:
             oldest = min(self._bpf, key=lambda s: s.since_ns)
             self._bpf.remove(oldest)
+
+    def steady(self, address: int) -> bool:
+        """Whether an address means the same at all times, as far as is known by now."""
+        return address in self.constant or len(self._programs_at(address)) <= 1
 
     def frame(self, time_ns: int, address: int) -> Frame:
         """The frame of an address in the kernel at a time, in domain kernel or bpf."""
@@ -87,16 +93,16 @@ class KernelSymbols:
 
     def _bpf_at(self, time_ns: int, address: int) -> _BpfSymbol | None:
         """The program that was loaded last before the time, or else the first that was loaded there."""
-        found = None
+        programs = self._programs_at(address)
+        before = [p for p in programs if p.since_ns <= time_ns]
+        if before:
+            return max(before, key=lambda p: p.since_ns)
+        return min(programs, key=lambda p: p.since_ns, default=None)
+
+    def _programs_at(self, address: int) -> list[_BpfSymbol]:
+        """All programs that were ever loaded there."""
         i = bisect.bisect_right(self._bpf, address, key=lambda s: s.start)
-        for symbol in reversed(self._bpf[max(0, i - 64) : i]):
-            if symbol.end > address and (
-                found is None
-                or (found.since_ns > time_ns and symbol.since_ns < found.since_ns)
-                or found.since_ns < symbol.since_ns <= time_ns
-            ):
-                found = symbol
-        return found
+        return [symbol for symbol in self._bpf[max(0, i - 64) : i] if symbol.end > address]
 
     def _name(self, i: int) -> str:
         line = int(self._line[i])

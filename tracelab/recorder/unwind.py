@@ -26,11 +26,14 @@ TOO_DEEP = "depth limit"
 NO_MAPS = "mappings unknown"
 NO_STACK = "no user stack"
 NO_INFO = "no unwind info: "  #: and the name of the module
+SWITCHED = "stack switched: "  #: and the name of the module, whose code runs on a stack of its own there
+NO_FRAME_POINTERS = "JIT code without frame pointers"
 COMPAT = "32-bit code"
 
 MAX_FRAMES = 1024
 MAX_STACK_BYTES = 8 << 20  #: what is further from the stack pointer is taken to be no stack
 PAGE = 4096
+START_BYTES = 64  #: of _start, which is assembly and always shorter
 COMPAT_CS = 0x23
 #: Registers by DWARF number, as positions in the kernel's struct pt_regs.
 PT_REGS = (10, 12, 11, 5, 13, 14, 4, 19, 9, 8, 7, 6, 3, 2, 1, 0, 16)
@@ -56,11 +59,10 @@ class Unwound:
 
 
 class Unwinder:
-    """Unwinds user stacks; `deep_pids` are processes whose stacks proved longer than their copies."""
+    """Unwinds user stacks, and tells the address spaces whose stacks proved longer than their copies."""
 
     def __init__(self, spaces: AddressSpaces, tables: UnwindTables | None = None) -> None:
         self.spaces = spaces
-        self.deep_pids: set[int] = set()
         self.tables = tables or UnwindTables(spaces.images)
 
     def unwind(self, records: npt.NDArray[np.void]) -> Unwound:
@@ -73,9 +75,17 @@ class Unwinder:
         view = self.spaces.view(records["pid"], records["time_ns"])
         climb = _Climb(records, view, self.tables)
         climb.run()
-        short = np.array([s == TOO_SHORT for s in climb.status], np.bool_)
-        self.deep_pids.update(np.unique(records["pid"][short]).tolist())
+        short = climb.status == TOO_SHORT
+        if short.any():
+            for pid in np.unique(records["pid"][short]).tolist():
+                self.spaces.deepen(pid)
+            climb.status[short] = too_short(records["stack"].shape[1])
         return climb.result()
+
+
+def too_short(copy_bytes: int) -> str:
+    """The reason why a stack is incomplete of which no more than `copy_bytes` are copied."""
+    return f"{TOO_SHORT} ({copy_bytes >> 10} KiB)"
 
 
 class _Live:
@@ -180,7 +190,8 @@ class _Climb:
         return mapping, address
 
     def _no_info(self, mapping: int) -> str:
-        return NO_INFO + self.view.mappings[mapping].image.short_name
+        image = self.view.mappings[mapping].image
+        return NO_FRAME_POINTERS if image.is_jit else NO_INFO + image.short_name
 
     def _up_by_plain_rules(self, rule: Ints, mapping: Ints) -> Bools:
         """One frame up for the samples whose rules are plain and whose stacks have what these need: True for them.
@@ -238,6 +249,8 @@ class _Climb:
         known = {cf.RSP: int(live.sp[i]), cf.RBP: int(live.rbp[i]), cf.RBX: int(live.rbx[i])}
         if live.innermost[i]:
             known = dict(enumerate(self.regs[live.who[i]].tolist())) | known
+        if rule[cf.CFA_KIND] == cf.SWITCHED:
+            return self._up_to_another_stack(i, mapping)
         if rule[cf.CFA_KIND] == cf.UNKNOWN or register not in known:
             return self._no_info(mapping)
         cfa: int | None = known[register] + offset
@@ -245,6 +258,7 @@ class _Climb:
             cfa = known[register] + offset + (8 if int(live.pc[i]) % 16 >= rule[cf.CFA_ADD] else 0)
         elif rule[cf.CFA_KIND] == cf.MEMORY:
             if tuple(rule[: cf.CFA_ADD + 1]) == _SIGNAL_CFA and rule[cf.SIGNAL]:
+                self.levels[-1][2][i] += live.back[i]  # returned to, but by no call
                 return self._up_through_signal(i, known[register])
             place = known[register] + offset
             cfa = self._word(i, place)
@@ -281,10 +295,25 @@ class _Climb:
     def _without_frame_pointer(self, i: int, mapping: int) -> str:
         """Why nothing is known of a caller; in an outermost frame rbp is 0."""
         rbp = int(self.live.rbp[i])
-        if rbp == 0 and not self.live.innermost[i]:
+        if rbp == 0 and (not self.live.innermost[i] or self._at_the_beginning(i, mapping)):
             return COMPLETE
         full = int(self.live.size[i]) + PAGE > self.stack.shape[1] * 8  # else rbp hardly points to the stack
         return TOO_SHORT if full and self._unreadable(i, rbp + 8) == TOO_SHORT else self._no_info(mapping)
+
+    def _at_the_beginning(self, i: int, mapping: int) -> bool:
+        """Whether a sample is in the first instructions of its program; those of the dynamic linker have no CFI."""
+        image = self.view.mappings[mapping].image
+        relative = int(self.live.pc[i]) - self.view.mappings[mapping].base
+        return image.elf is not None and 0 <= relative - image.elf.entry < START_BYTES
+
+    def _up_to_another_stack(self, i: int, mapping: int) -> str:
+        """Up by the frame pointer, which may lead to another stack, of which there is no copy."""
+        rbp = int(self.live.rbp[i])
+        pc, saved = self._word(i, rbp + 8), self._word(i, rbp)
+        if pc is None or saved is None or rbp + 16 <= int(self.live.sp[i]):
+            return COMPLETE if rbp == 0 else SWITCHED + self.view.mappings[mapping].image.short_name
+        self._go(i, pc, rbp + 16, saved, int(self.live.rbx[i]))
+        return ""
 
     def _up_through_signal(self, i: int, sp: int) -> str:
         """To the code that a signal interrupted, with all its registers."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -16,11 +17,14 @@ from tracelab.recorder.debugfiles import debug_elf, packed_elf
 from tracelab.recorder.demangle import demangle
 from tracelab.recorder.diskcache import DiskCache, digest
 from tracelab.recorder.elf import FORGED, Elf, FileSource
+from tracelab.recorder.gopclntab import GoNames, go_table
 from tracelab.recorder.images import Image, Images
 from tracelab.recorder.perfmap import PerfMap
 
 MAX_TABLE_BYTES = 512 << 20  #: symbol tables held in memory; the one not used for longest goes
-WORTH_KEEPING = 4 << 20  #: bytes of symbols from which it takes longer to make a table than to read it
+WORTH_KEEPING = 256 << 10  #: bytes of symbols from which it takes longer to make a table than to read it
+QUICKLY_READ_BYTES = 4 << 20  #: of symbols, in 0.05 s or so
+FORMAT = 2  #: changes with what is made of a file's symbols
 MAX_SYMBOL = 4096  #: longest name that is kept
 _MAX_NAMES = 1 << 16
 _MAX_PERF_MAPS = 256
@@ -47,13 +51,13 @@ class UserSymbols:
         function_start: Callable[[Image, int], int] = lambda _, address: address,
         cache: DiskCache | None = None,
     ) -> None:
-        self.skipped: set[str] | None = (
-            None  #: once it is a set, no table is made any more, and these were not
-        )
+        self.skipped: set[str] = set()  #: files of which not all was read, because there was no time
+        self._until = float("inf")
         self._images = images
         self._function_start = function_start
         self._cache = cache or DiskCache.of_user("symbols")
         self._tables: OrderedDict[int, _Tables] = OrderedDict()
+        self._read_before: set[int] = set()  #: numbers of images
         self._names: dict[str, str] = {}
         self._perf_maps: OrderedDict[int, PerfMap] = OrderedDict()
 
@@ -64,6 +68,18 @@ class UserSymbols:
             return [(perf_map.frame(a) or unsymbolised(image, a),) for a in addresses]
         caches = self._tables_of(image).caches
         return [self._look_up(image, caches, a) for a in addresses]
+
+    def was_read(self, image: Image) -> bool:
+        """Whether the tables of an image have been read before; those of code made by a JIT need no reading."""
+        return image.is_jit or image.number in self._read_before
+
+    def read(self, image: Image) -> None:
+        """Read the tables of an image now, so that `frames` need not."""
+        self._tables_of(image)
+
+    def hurry(self, until: float) -> None:
+        """From now on read small symbol tables alone, no lines, and nothing from `until` of time.monotonic() on."""
+        self._until = until
 
     def learned(self, image: Image) -> bool:
         """Whether a JIT has listed more of its code since it was last asked."""
@@ -101,10 +117,8 @@ class UserSymbols:
 
     def _tables_of(self, image: Image) -> _Tables:
         found = self._tables.get(image.number)
-        if found is None and self.skipped is not None:
-            self.skipped.add(image.short_name)
-            return _Tables((), 0)
         if found is None:
+            self._read_before.add(image.number)
             found = self._tables[image.number] = self._read(image)
             while (
                 len(self._tables) > 1 and sum(t.size_bytes for t in self._tables.values()) > MAX_TABLE_BYTES
@@ -116,31 +130,43 @@ class UserSymbols:
     def _read(self, image: Image) -> _Tables:
         if image.elf is None or self._images.source(image) is None:
             return _Tables((), 0)
+        if self._until != float("inf"):
+            self.skipped.add(image.short_name)
+            size = sum(
+                s.size for s in image.elf.sections if s.name in (".symtab", ".strtab", ".dynsym", ".dynstr")
+            )
+            if time.monotonic() >= self._until or size > QUICKLY_READ_BYTES:
+                return _Tables((), 0)
         root = image.paths[0].removesuffix(image.paths[-1]) if image.paths else ""
         separate = debug_elf(image.elf, image.paths[-1] if image.paths else "", root)
         made = [self._make(elf) for elf in (separate, image.elf, packed_elf(image.elf)) if elf is not None]
         if separate is not None and isinstance(separate.source, FileSource):
             separate.source.close()
         good = [m for m in made if m is not None]
-        return _Tables(tuple(cache for cache, _ in good), sum(size for _, size in good))
+        caches, size = [cache for cache, _ in good], sum(size for _, size in good)
+        with contextlib.suppress(*FORGED):
+            if go := go_table(image.elf):
+                caches.append(GoNames(go, image.elf.load_address))
+                size += go.data.nbytes
+        return _Tables(tuple(caches), size)
 
     def _make(self, elf: Elf) -> tuple[Any, int] | None:
         """A symcache and its size; None when there are no symbols, or they make no sense."""
-        symbols = b""
-        with contextlib.suppress(*FORGED):
-            symbols = elf.symbols_only()
-        if not symbols:
-            return None
-        key = digest(importlib.metadata.version("symbolic").encode(), symbols)
-        worth = len(symbols) >= WORTH_KEEPING
+        quickly = self._until < float("inf")
+        key = "" if quickly else _key(elf)
         try:
-            kept = self._cache.get(key) if worth else None
+            kept = self._cache.get(key) if key else None
             if kept is not None:
                 return _symcache().from_bytes(kept), len(kept)
+            symbols = b""
+            with contextlib.suppress(*FORGED):
+                symbols = elf.symbols_only(0 if quickly else None)
+            if not symbols:
+                return None
             table, packed = _make_symcache(symbols)
         except Exception:  # a dozen kinds, panics of the Rust library among them
             return None
-        if worth:
+        if key and len(symbols) >= WORTH_KEEPING:
             self._cache.put(key, packed)
         return table, len(packed)
 
@@ -153,6 +179,14 @@ class UserSymbols:
                 self._perf_maps.popitem(last=False)
         self._perf_maps.move_to_end(pid)
         return found
+
+
+def _key(elf: Elf) -> str:
+    """Of one state of one file: whatever changes its content also changes the time that nobody can set, its ctime."""
+    if not isinstance(elf.source, FileSource):
+        return ""
+    about = (FORMAT, importlib.metadata.version("symbolic"), *elf.source.identity, elf.source.changed_ns)
+    return digest(repr(about).encode())
 
 
 def _make_symcache(symbols: bytes) -> tuple[Any, bytes]:
@@ -180,6 +214,8 @@ def unsymbolised(image: Image | None, address: int, function: int | None = None)
     name = image.short_name.strip("[]")
     build_id = image.build_id.hex() if image.build_id else ""
     called = address if function is None else function
-    begins = image.elf is not None and called == image.elf.entry
+    begins = (
+        image.elf is not None and called <= image.elf.entry <= address
+    )  # the dynamic linker's has no entry of CFI
     symbol = "_start" if begins else f"[{name}]+{called:#x}"
     return Frame(symbol, image.module, build_id=build_id, offset=address)

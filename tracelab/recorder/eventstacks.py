@@ -1,0 +1,52 @@
+"""What belongs to an event in the kernel stack that a program took at it.
+
+Not the program itself and what runs it, which are at the leaf; nor, when the event was in an interrupt, whatever that
+interrupted, which is at the root: a timer that wakes a thread is not a call of the function that it came upon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from tracelab.profile import Frame
+
+OWN, INTERRUPT = 1, 2  #: kinds of frames; 0 is any other
+#: kernel functions between a tracepoint and the program that is attached to it, and the program
+OWN_FRAMES = ("bpf_prog_", "bpf_trace_run", "bpf_trampoline_", "__bpf_trace_", "__traceiter_", "perf_trace_")
+#: where an interrupt begins, on x86-64 and arm64: arch/x86/include/asm/idtentry.h, arch/arm64/kernel/entry.S
+INTERRUPTS = (
+    "asm_sysvec_",
+    "asm_common_interrupt",
+    "asm_spurious_interrupt",
+    "el1h_64_irq",
+    "el0t_64_irq",
+    "el0t_32_irq",
+)
+Ints = npt.NDArray[np.int64]
+
+
+def kind_of(frames: Sequence[Frame]) -> int:
+    """Kind of the frames of one address in the kernel: OWN, INTERRUPT or 0."""
+    if not frames or frames[-1].domain not in ("kernel", "bpf"):
+        return 0
+    symbol = frames[-1].symbol
+    return OWN if symbol.startswith(OWN_FRAMES) else INTERRUPT if symbol.startswith(INTERRUPTS) else 0
+
+
+def of_event(nodes: Ints, count: Ints, kinds: Sequence[int]) -> tuple[Ints, Ints, npt.NDArray[np.bool_]]:
+    """Kernel stacks without what does not belong to the event, and which of them are of interrupts.
+
+    `nodes` are stacks leaf first, shape (samples, deepest), of which `count` are filled, and `kinds` the kind of
+    each node. A program can be interrupted by another event: the innermost of both is the event.
+    """
+    levels = np.arange(nodes.shape[1])
+    kind = np.where(levels < count[:, None], np.array([*kinds, 0], np.int64)[nodes], 0)
+    own = (kind == OWN).cumprod(axis=1).sum(axis=1)
+    entry = kind == INTERRUPT
+    interrupted: npt.NDArray[np.bool_] = entry.any(axis=1)
+    count = np.where(interrupted, entry.argmax(axis=1) + 1, count) - own
+    places = np.minimum(levels + own[:, None], nodes.shape[1] - 1)
+    return np.take_along_axis(nodes, places, axis=1), count, interrupted
