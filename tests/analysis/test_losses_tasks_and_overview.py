@@ -28,13 +28,13 @@ def test_losses_come_first_with_their_share_of_what_the_source_saw(tmp_path: Pat
         ["side-band", "side-band full", "lost", 1, 1.0, 1.0],
         ["syscalls", "own", "left out", 9, 1.0, 1.0],
     ]
-    assert found["share"].fillna(-1).tolist() == [0.6, 0.5, -1, -1]
+    assert found["share"].fillna(-1).tolist() == [0.75, 0.5, -1, -1]
 
 
 def test_losses_are_those_of_the_selected_time_and_of_all_processes(tmp_path: Path) -> None:
     chosen = Selection(window_ns=(START_NS + SECOND, START_NS + 2 * SECOND), pids=(8,))
     found = losses(tables_of(tmp_path, events=EVENTS, losses=LOSSES).narrowed(chosen))
-    assert found.loc[found["reason"] == "ring full", ["count", "share"]].to_numpy().tolist() == [[2, 2 / 5]]
+    assert found.loc[found["reason"] == "ring full", ["count", "share"]].to_numpy().tolist() == [[2, 2 / 3]]
 
 
 def test_no_losses_are_no_rows(tmp_path: Path) -> None:
@@ -98,3 +98,36 @@ def test_the_beginning_is_told_on_the_clock_of_the_wall(tmp_path: Path) -> None:
     )
     found = overview(tables)
     assert (found["started"], found["host"]) == ("2023-11-14 22:13:21 UTC", "2 CPUs, 16 GiB")
+
+
+def test_losses_of_samplers_are_shares_of_their_own_kind_and_texts_have_none(tmp_path: Path) -> None:
+    samples = "time_s pid kind\n1 7 on-CPU\n1 7 on-CPU\n1 7 on-CPU\n1 7 off-CPU"
+    probes = {n: {"table": "samples", "kind": k} for n, k in (("oncpu", "on-CPU"), ("offcpu", "off-CPU"))}
+    probes["syscalls"] = {"table": "events", "kind": ""}
+    lost = "time_s source reason count\n1 offcpu 'ring full' 3\n1 oncpu 'ring full' 1\n1 syscalls 'text ring full' 2"
+    tables = tables_of(tmp_path, events=EVENTS, samples=samples, losses=lost, manifest={"probes": probes})
+    shares = losses(tables).set_index("source")["share"]
+    assert (shares["offcpu"], shares["oncpu"]) == (0.75, 0.25)
+    assert math.isnan(shares["syscalls"])
+    found = overview(tables)
+    assert (found["kinds"], found["rows"]) == ({"on-CPU": 3, "off-CPU": 1}, 6)
+    assert (found["lost"], found["texts_lost"]) == (4, 2)
+
+
+def test_events_of_several_probes_are_listed_with_their_probe(tmp_path: Path) -> None:
+    events = "time_s pid probe event\n1 7 block read\n1 7 files read\n1 7 files read"
+    found = overview(tables_of(tmp_path, events=events))["top_events"]
+    assert found[["probe", "event", "events"]].to_numpy().tolist() == [
+        ["files", "read", 2],
+        ["block", "read", 1],
+    ]
+
+
+def test_probes_that_nobody_asked_for_take_one_line(tmp_path: Path) -> None:
+    told = {n: f"what {n} does: record with --events {n}" for n in ("a", "b", "c", "d")} | {
+        "e": "no such tracepoint"
+    }
+    found = overview(tables_of(tmp_path, events=EVENTS, manifest={"not_recorded": told}))["not_recorded"]
+    assert found["a, b, c, d"].startswith("record with --events; ")
+    assert found["e"] == "no such tracepoint"
+    assert "a" not in found

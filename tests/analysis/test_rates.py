@@ -64,9 +64,12 @@ def test_time_that_was_not_recorded_has_no_rows(tmp_path: Path) -> None:
     assert rates(wide, bin_s=0.5)["time_s"].tolist() == [3.0, 3.5]
 
 
+WHOLE = "time_s pid\n0.5 7"  # nothing was sampled out
+
+
 def test_a_loss_is_spread_over_the_time_since_the_reading_before(tmp_path: Path) -> None:
     losses = "time_s source reason count\n1.01 syscalls 'ring full' 50\n1.01 syscalls own 7\n1.01 oncpu 'ring full' 9"
-    tables = tables_of(tmp_path, events=EVENTS, losses=losses, manifest=SHORT)
+    tables = tables_of(tmp_path, events=WHOLE, losses=losses, manifest=SHORT)
     found = lost_over_time(tables, bin_s=0.02)
     assert found["time_s"].tolist() == pytest.approx([0.92, 0.94, 0.96, 0.98, 1.0])
     assert found["lost_per_s"].tolist() == [500.0] * 5
@@ -82,7 +85,7 @@ def test_no_loss_is_lost_by_binning(tmp_path: Path, bin_s: float) -> None:
         2       'side-band full'  7
         4.2     'ring full'      11
     """
-    tables = tables_of(tmp_path, events=EVENTS, losses=losses, manifest=SHORT)
+    tables = tables_of(tmp_path, events=WHOLE, losses=losses, manifest=SHORT)
     assert (lost_over_time(tables, bin_s)["lost_per_s"] * bin_s).sum() == pytest.approx(23)
 
 
@@ -116,3 +119,9 @@ def test_a_bin_has_a_length(tmp_path: Path, bin_s: float) -> None:
 def test_more_bins_than_fit_into_memory_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="choose a longer bin_s than 1e-08"):
         rates(tables_of(tmp_path, events=EVENTS), bin_s=1e-8)
+
+
+def test_lost_rows_of_sampled_events_weigh_as_much_as_kept_ones_and_texts_nothing(tmp_path: Path) -> None:
+    losses = "time_s reason count\n1 'ring full' 5\n1 'text ring full' 7\n1 'sampled out' 90"
+    tables = tables_of(tmp_path, events="time_s pid weight\n1 7 8\n1 7 12", losses=losses, manifest=SHORT)
+    assert lost_over_time(tables, 1)["lost_per_s"].tolist() == [50.0]

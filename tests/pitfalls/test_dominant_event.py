@@ -41,3 +41,9 @@ def test_thresholds_are_the_callers(tmp_path: Path) -> None:
 def test_without_events_it_is_not_checked(tmp_path: Path) -> None:
     found = all_pitfalls()["dominant_event"].run(tables_of(tmp_path, samples="time_s pid"))
     assert (found.outcome, found.action) == ("not checked", "record with --events syscalls")
+
+
+def test_an_event_of_one_of_several_probes_is_named_with_its_probe(tmp_path: Path) -> None:
+    found = check(tmp_path, "time_s pid probe event weight\n1 7 block read 30000\n2 7 files read 10000")
+    assert found.title == "block:read is most of all events"
+    assert found.subjects == ("block:read",)

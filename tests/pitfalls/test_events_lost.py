@@ -12,7 +12,7 @@ def check(folder: Path, **tables: object) -> Finding:
     return all_pitfalls()["events_lost"].run(tables_of(folder, **tables))
 
 
-EVENTS = "time_s pid weight\n1 7 9000"
+EVENTS = "time_s pid\n" + "1 7\n" * 9000
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,21 @@ def test_without_the_counters_nothing_is_known(tmp_path: Path) -> None:
     found = check(tmp_path, events=EVENTS)
     assert (found.outcome, found.severity) == ("not checked", None)
     assert "losses are always recorded" in found.why
+
+
+def test_of_sampled_events_the_rows_that_are_lost_are_compared_with_rows(tmp_path: Path) -> None:
+    events = "time_s pid weight\n" + "1 7 10\n" * 9
+    losses = "time_s reason count\n1 'ring full' 1\n1 'sampled out' 90"
+    found = check(tmp_path, events=events, losses=losses)
+    assert (found.outcome, found.title, found.actual) == ("found", "1 rows were lost", "10 % of syscalls")
+    clear = check(tmp_path / "b", events=events, losses="time_s reason count\n1 'sampled out' 90")
+    assert clear.outcome == "clear"
+
+
+@pytest.mark.parametrize(
+    ("reason", "action"), [("text ring full", "without --paths"), ("probe busy", "in interrupts")]
+)
+def test_every_reason_has_a_remedy(tmp_path: Path, reason: str, action: str) -> None:
+    found = check(tmp_path, events=EVENTS, losses=f"time_s reason count\n1 '{reason}' 3")
+    assert found.outcome == "found"
+    assert action in found.action

@@ -60,3 +60,11 @@ def test_a_few_samples_or_none_tell_nothing(tmp_path: Path) -> None:
     assert (few.outcome, few.why) == ("not checked", "only 19 samples; 20 are needed")
     none = all_pitfalls()["poor_stacks"].run(tables_of(tmp_path / "none", events="time_s pid"))
     assert (none.outcome, none.action) == ("not checked", "record with --events oncpu")
+
+
+def test_other_kinds_of_samples_are_not_taken_for_too_few(tmp_path: Path) -> None:
+    samples = "time_s pid stack_id kind\n" + "1 7 1 off-CPU\n" * 30
+    tables = tables_of(tmp_path, samples=samples, stacks=STACKS, frames=FRAMES, tasks=TASKS)
+    found = all_pitfalls()["poor_stacks"].run(tables)
+    assert (found.outcome, found.why) == ("not checked", "no stacks of kind on-CPU were sampled")
+    assert found.action == "record with --events oncpu"

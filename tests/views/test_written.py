@@ -165,3 +165,21 @@ def test_hostile_text_stays_text():
             assert not re.search(r"<(img|svg|script)", html)
             html.encode("utf-8")
         assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", bundle["text/plain"])
+
+
+def test_samples_of_several_kinds_are_not_added_up_and_losses_are_of_rows():
+    numbers = SessionSummary(
+        facts(
+            kinds={"off-CPU": 30, "on-CPU": 20},
+            samples=50,
+            events=1000,
+            rows=90,
+            lost=10,
+            texts_lost=4,
+            duration_s=None,
+        )
+    ).numbers()
+    assert numbers["stack samples, off-CPU"] == "30"
+    assert numbers["stack samples, on-CPU"] == "20"
+    assert "stack samples" not in numbers
+    assert (numbers["lost"], numbers["texts lost"]) == ("10 (10 %)", "4")

@@ -14,8 +14,9 @@ def losses(tables: Tables) -> pd.DataFrame:
     """What was lost and what was left out, by source and reason; lost first, most first.
 
     Columns: source (probe, or part of the recorder), reason, kind ("lost" or "left out"), count, share (of what the
-    source kept and lost, 0 to 1; NaN for what was left out, and where the kept are unknown), first_s and last_s
-    (readings that told it, s since the recording began). Losses are the kernel's own count of all processes: a
+    source kept and lost, 0 to 1; NaN for what was left out, for texts, and where the kept are unknown), first_s and
+    last_s (readings that told it, s since the recording began). Counts are of rows, which stand for several events
+    where events were sampled. Losses are the kernel's own count of all processes: a
     selection by process, thread or event does not narrow them.
 
     Raises MissingTable.
@@ -23,9 +24,10 @@ def losses(tables: Tables) -> pd.DataFrame:
     found = kernels.loss_totals(tables)
     found["kind"] = found["reason"].isin(LOST_REASONS).map({True: "lost", False: "left out"}).astype("str")
     kept = _kept(tables)
-    lost = found[found["kind"] == "lost"].groupby("source")["count"].sum()
+    shared = (found["kind"] == "lost") & (found["reason"] != kernels.TEXTS_LOST)
+    lost = found[shared].groupby("source")["count"].sum()
     seen = [kept[s] + int(lost.get(s, 0)) if s in kept else float("nan") for s in found["source"]]
-    found["share"] = (found["count"] / pd.Series(seen, dtype=float)).where(found["kind"] == "lost")
+    found["share"] = (found["count"] / pd.Series(seen, dtype=float)).where(shared)
     found["first_s"] = (found["first_ns"] - tables.start_ns) / 1e9
     found["last_s"] = (found["last_ns"] - tables.start_ns) / 1e9
     found = found.sort_values(
@@ -49,11 +51,16 @@ def _kept(tables: Tables) -> dict[str, int]:
     kept = {}
     whole = tables.of_all_processes()
     if whole.has("events"):
-        counts = kernels.event_totals(whole, "probe")
+        found = kernels.event_rows(whole)
         kept = dict.fromkeys(tables.probes_of("events"), 0)
-        kept |= {str(p): int(n) for p, n in zip(counts["probe"], counts["count"], strict=True)}
+        kept |= {str(p): int(n) for p, n in zip(found["probe"], found["rows"], strict=True)}
     if whole.has("samples"):
-        samples = kernels.sample_count(whole)
+        samples = kernels.sample_counts(whole)
+        of_kind = {str(k): int(n) for k, n in zip(samples["kind"], samples["count"], strict=True)}
         probes = tables.probes_of("samples")
-        kept |= dict.fromkeys(probes[:1] if len(probes) == 1 else [], samples)
+        if len(probes) == 1:
+            kept[probes[0]] = sum(of_kind.values())
+        else:
+            kinds = {name: tables.store.manifest.probes[name].get("kind") for name in probes}
+            kept |= {name: of_kind.get(str(kind), 0) for name, kind in kinds.items() if kind}
     return kept

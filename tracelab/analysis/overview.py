@@ -5,12 +5,15 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
+import pandas as pd
+
 from tracelab.analysis.top import top
 from tracelab.query import kernels
 from tracelab.query.tables import Tables
 from tracelab.schema import LOST_REASONS, TABLES
 
 GIB = 1 << 30
+_ROWS_LOST = [reason for reason in LOST_REASONS if reason != kernels.TEXTS_LOST]
 #: Tables whose absence is worth a word; the others come with them, or no option of this version makes them.
 NOTABLE = ("events", "samples", "bpf_prog_stats", "tasks", "host", "procs")
 
@@ -22,6 +25,9 @@ def overview(tables: Tables) -> dict[str, Any]:
     selected = tables.selection.describe(tables.start_ns)
     losses = kernels.loss_totals(tables).groupby("reason")["count"].sum() if tables.has("losses") else None
     has_events = tables.has("events")
+    kinds = kernels.sample_counts(tables) if tables.has("samples") else None
+    rows = [] if kinds is None else kinds["count"].tolist()
+    rows += kernels.event_rows(tables)["rows"].tolist() if has_events else []
     return {
         "title": store.path.name + (f": {selected}" if selected else ""),
         "state": manifest.state,
@@ -29,13 +35,14 @@ def overview(tables: Tables) -> dict[str, Any]:
         "started": _wall_time(manifest.clock, first),
         "duration_s": (last - first) / 1e9,
         "events": kernels.event_count(tables) if has_events else None,
-        "samples": kernels.sample_count(tables) if tables.has("samples") else None,
-        "lost": None if losses is None else int(losses.reindex(LOST_REASONS).sum()),
+        "samples": None if kinds is None else int(kinds["count"].sum()),
+        "kinds": {} if kinds is None else {str(k): int(n) for k, n in kinds.to_numpy().tolist()},
+        "rows": sum(rows) if rows else None,
+        "lost": None if losses is None else int(losses.reindex(_ROWS_LOST).sum()),
+        "texts_lost": None if losses is None else int(losses.get(kernels.TEXTS_LOST, 0)),
         "own": None if losses is None else int(losses.get("own", 0)),
         "size_bytes": store.size_bytes(),
-        "top_events": top(tables, "event", n=8)[["event", "events", "share", "events_per_s"]]
-        if has_events
-        else None,
+        "top_events": _top_events(tables) if has_events else None,
         "not_recorded": _not_recorded(tables),
         "notes": tuple(str(note) for note in manifest.notes),
     }
@@ -65,8 +72,22 @@ def _wall_time(clock: dict[str, Any], time_ns: int) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def _top_events(tables: Tables) -> pd.DataFrame:
+    """The most frequent events; of several probes, which may use the same names, with the probe."""
+    found = top(tables, "event", n=8)
+    probe = ["probe"] if found["probe"].nunique() > 1 else []
+    return found[[*probe, "event", "events", "share", "events_per_s"]]
+
+
 def _not_recorded(tables: Tables) -> dict[str, str]:
+    """What was not recorded, and why or how to; probes that nobody asked for in one line."""
     told = {str(what): str(how) for what, how in tables.store.manifest.not_recorded.items()}
+    unasked = [what for what, how in told.items() if how.endswith(f"record with --events {what}")]
+    if len(unasked) > 3:
+        told = {what: how for what, how in told.items() if what not in unasked}
+        told[", ".join(unasked)] = (
+            "record with --events; `tracelab probes` tells what each of these probes records"
+        )
     missing = {name: TABLES[name].how_to_record for name in NOTABLE if not tables.has(name)}
     if told:  # the recorder names probes and says why
         missing = {name: how for name, how in missing.items() if not any(how in t for t in told.values())}

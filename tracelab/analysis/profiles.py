@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from tracelab.analysis import pythonstacks
 from tracelab.analysis.documented import labels
 from tracelab.errors import MissingTable, UsageError
 from tracelab.profile import Frame, Profile
@@ -17,17 +18,18 @@ from tracelab.query.tables import Tables
 from tracelab.recorder.probes import all_probes
 from tracelab.schema import LOST_REASONS
 
-QUANTITIES = {"on-CPU": "on-CPU time", "off-CPU": "off-CPU time", "wakeup": "waits ended"}
+QUANTITIES = {"on-CPU": "on-CPU time", "python": "Python wall time", "off-CPU": "off-CPU time", "wakeup": "waits ended"}
 LEAST_WAIT_US = {"off-CPU": 1000.0, "wakeup": 1000.0}  #: unless --min-us says otherwise; as in bpf/offcpu.c
 NO_STACK = Frame("[no stack]")
 NO_FRAME = Frame("[frame not recorded]")
 Ints = npt.NDArray[np.int64]
 
 
-def profile(tables: Tables, kind: str = "on-CPU", by: str | None = None) -> Profile:
+def profile(tables: Tables, kind: str = "on-CPU", by: str | None = None, *, python: bool = True) -> Profile:
     """The selected samples of a kind as weighted stacks, root first.
 
     With by="process" or "thread", the stacks of each stand on a frame of domain process, named after it.
+    Python functions, where they were recorded, stand above the native frames that run them, unless python=False.
     `complete` tells of each stack whether unwinding reached the outermost frame; `notes` tell what was lost. An
     empty selection gives a profile without stacks.
 
@@ -36,15 +38,19 @@ def profile(tables: Tables, kind: str = "on-CPU", by: str | None = None) -> Prof
     """
     if by not in (None, "process", "thread"):
         raise UsageError(f"by={by!r}: a profile is of everything (None), by 'process' or by 'thread'")
-    weights = kernels.stack_weights(tables, kind, by)
-    if weights.empty:
+    with_python = python and kind != pythonstacks.KIND and pythonstacks.recorded(tables)
+    if with_python:
+        weights, merged = pythonstacks.joined(tables, kind, by, lambda ids: _Stacks.of(tables, ids))
+    else:
+        weights = kernels.stack_weights(tables, kind, by)
+    if weights.empty and not (kind == pythonstacks.KIND and pythonstacks.recorded(tables)):
         _require(tables, kind)
     units = list(weights["unit"].unique())
     if len(units) > 1:
         raise UsageError(
             f"samples of kind {kind!r} have several units, {', '.join(units)}: they cannot be added up"
         )
-    stacks = _Stacks.of(tables, weights["stack_id"].to_numpy())
+    stacks = _Stacks(*merged[:4]) if with_python else _Stacks.of(tables, weights["stack_id"].to_numpy())
     roots: list[Frame] = []
     root_of: Ints | None = None
     if by is not None:
@@ -60,7 +66,7 @@ def profile(tables: Tables, kind: str = "on-CPU", by: str | None = None) -> Prof
         unit=units[0] if units else "ns",
         name=_name(tables, kind),
         complete=(weights["unwound"] == "complete").to_numpy(bool),
-        notes=_notes(tables, kind),
+        notes=_notes(tables, kind) + (merged.notes if with_python else ()),
     )
 
 
@@ -163,7 +169,9 @@ def _notes(tables: Tables, kind: str) -> tuple[str, ...]:
         return (*notes, "not known whether samples were lost")
     found = kernels.loss_totals(tables)
     found = found[found["reason"].isin(LOST_REASONS)]
-    sampled = found[found["source"].isin(tables.probes_of("samples"))]
+    probes = tables.store.manifest.probes
+    sources = [p for p in tables.probes_of("samples") if probes[p].get("kind", kind) == kind]
+    sampled = found[found["source"].isin(sources)]
     notes += [f"{n:,} samples lost ({r})" for n, r in zip(sampled["count"], sampled["reason"], strict=True)]
     if (found["source"] == "side-band").any():
         notes.append("mappings of processes were lost, so that some frames may have wrong names or none")

@@ -91,16 +91,28 @@ def bin_length_ns(tables: Tables, bin_s: float | None = None) -> int:
 def lost_events(tables: Tables, bin_ns: int) -> npt.NDArray[np.float64]:
     """Events lost in each bin, of all probes that write to table events; shape (bins,).
 
-    A loss is known from the reading after it, so that it is spread over the bins since the reading before.
+    A lost row of a probe that samples stands for as many events as its rows do on average. Texts are
+    no events. A loss is known from the reading after it, so that it is spread over the bins since the reading before.
     """
     lost = np.zeros(kernels.bin_count(tables, bin_ns))
     if not tables.has("losses"):
         return lost
     found = kernels.loss_counts(tables, bin_ns)
     sources = set(tables.probes_of("events")) or set(found["source"]) - set(tables.probes_of("samples"))
-    found = found[found["source"].isin(sources)]
+    found = found[found["source"].isin(sources) & (found["reason"] != kernels.TEXTS_LOST)]
+    if found.empty:
+        return lost
+    weight = _mean_weights(tables)
     reach = max(1, round(LOSS_READING_NS / bin_ns))
-    for number, count in zip(found["bin"].to_numpy(), found["count"].to_numpy(), strict=True):
+    for source, number, count in zip(found["source"], found["bin"], found["count"], strict=True):
         begin = max(0, number - reach + 1)
-        lost[begin : number + 1] += count / (number + 1 - begin)
+        lost[begin : number + 1] += count * weight.get(source, 1.0) / (number + 1 - begin)
     return lost
+
+
+def _mean_weights(tables: Tables) -> dict[str, float]:
+    """Events that a row stands for on average, by probe."""
+    if not tables.has("events"):
+        return {}
+    found = kernels.event_rows(tables.of_all_processes())
+    return dict(zip(found["probe"], found["count"] / found["rows"], strict=True))

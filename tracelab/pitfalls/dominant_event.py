@@ -30,17 +30,18 @@ def dominant_event(
         return Finding("clear", measured=Quantity(0.0, "of all events"), limit=limit)
     first, evidence = rows.iloc[0], rows[["probe", "event", "events", "share", "events_per_s"]].head(5)
     actual = Quantity(float(first["share"]), "of all events")
+    name = f"{first['probe']}:{first['event']}" if rows["probe"].nunique() > 1 else str(first["event"])
     if first["share"] <= share or first["events_per_s"] < min_per_s:
         return Finding("clear", measured=actual, limit=limit, evidence=evidence)
     return Finding(
         "found",
         severity="warning" if first["events_per_s"] >= warn_per_s else "info",
-        title=f"{first['event']} is most of all events",
+        title=f"{name} is most of all events",
         measured=actual,
         limit=limit,
-        subjects=(str(first["event"]),),
+        subjects=(name,),
         evidence=evidence,
         why=f"{first['events_per_s']:,.0f} events per second of one kind: most of what tracing them costs is for it",
-        action=f"leave {first['event']} out if you do not need it, or filter or sample it in the kernel",
+        action=f"leave {name} out if you do not need it, or filter or sample it in the kernel",
         not_meaning="it does not say that the event itself is slow; s.latency() does",
     )

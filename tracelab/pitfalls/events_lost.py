@@ -8,6 +8,8 @@ from tracelab.query.tables import Tables
 
 _REMEDIES = {
     "ring full": "record less (--events with fewer events, --pid, --comm) or give a larger ring (--ring-mib)",
+    "text ring full": "record fewer events with texts, or without --paths",
+    "probe busy": "record fewer events in interrupts: they came while the program ran on that CPU",
     "side-band full": "record a quieter machine, or fewer processes: changes of threads and mappings came too fast",
 }
 
@@ -53,6 +55,8 @@ def events_lost(tables: Tables, *, share: float = 0.001, bad_share: float = 0.05
         window_s=(float(lost["first_s"].min()), float(lost["last_s"].max())),
         evidence=lost.reset_index(drop=True),
         why="losses fall into the busiest moments: peaks look lower and the busiest process quieter than they were",
-        action="; ".join(_REMEDIES[reason] for reason in dict.fromkeys(lost["reason"])),
+        action="; ".join(
+            _REMEDIES[reason] for reason in dict.fromkeys(lost["reason"]) if reason in _REMEDIES
+        ),
         not_meaning="it does not say whose events were lost: losses are counted per CPU, not per process",
     )

@@ -37,6 +37,8 @@ def poor_stacks(
     """
     by_reason = kernels.stack_weights(tables, "on-CPU", "process")
     samples = int(by_reason["samples"].sum())
+    if not samples and kernels.sample_count(tables):
+        return not_checked("no stacks of kind on-CPU were sampled", "record with --events oncpu")
     if samples < min_samples:
         return not_checked(
             f"only {samples} samples; {min_samples} are needed", "record longer, or with a higher --hz"

@@ -33,6 +33,7 @@ GROUPS = {
     "thread": ("tid", "comm"),
 }
 BUCKETS_PER_DOUBLING = 8
+TEXTS_LOST = "text ring full"  #: of LOST_REASONS, the one of texts: their events were kept
 NOT_POSITIVE = -1  #: bucket of values of 0 or less
 READING_GAP_NS = 500_000_000  #: readings are a second apart; what is closer belongs to the same one
 _NUMBERS = {"cpu", "pid", "tid"}
@@ -177,9 +178,23 @@ def event_count(tables: Tables) -> int:
     )
 
 
+def event_rows(tables: Tables) -> pd.DataFrame:
+    """Rows and events by probe: columns probe, rows, count; a row of a sampled probe stands for several events."""
+    counted = tables.frame("events").group_by("probe").agg(rows=nw.len(), count=_WEIGHT.sum())
+    columns = {"probe": nw.String, "rows": nw.Int64, "count": nw.Int64}
+    return finalise(tables, counted, columns, sort=("probe",))
+
+
 def sample_count(tables: Tables) -> int:
     """Number of selected stack samples, of all kinds."""
     return int(tables.collect(tables.frame("samples").select(n=nw.len()))["n"][0].as_py())
+
+
+def sample_counts(tables: Tables) -> pd.DataFrame:
+    """Stack samples by kind: columns kind and count, most first."""
+    counted = tables.frame("samples").group_by("kind").agg(count=nw.len())
+    columns = {"kind": nw.String, "count": nw.Int64}
+    return finalise(tables, counted, columns, sort=("count", "kind"), descending=True)
 
 
 def increments(

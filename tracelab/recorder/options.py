@@ -46,6 +46,9 @@ class Options:
     )
     min_us: float = _option(0.0, "US", "only events that took as long, of probes whose value is a duration")
     errors: bool = _option(False, "", "only calls that failed")
+    python: tuple[str, ...] = _option(
+        (), "PID|auto", "name the Python functions of this process, or of all that the command starts; by py-spy"
+    )
     paths: bool = _option(False, "", "keep the path of system calls that take one")
     uprobe: tuple[str, ...] = _option((), "BIN:FUNC", "calls of a function in a program or library")
     usdt: tuple[str, ...] = _option((), "BIN:PROVIDER:NAME", "a USDT probe of a program or library")
@@ -93,6 +96,9 @@ class Options:
         for pid in self.pid:
             if not Path(f"/proc/{pid}").is_dir():
                 raise NoSuchProcess(f"there is no process {pid}; `ps -e` lists those that run")
+        for which in self.python:
+            if which != "auto" and not (which.isdigit() and Path(f"/proc/{which}").is_dir()):
+                raise NoSuchProcess(f"--python {which}: neither a process that runs nor `auto`, which is the command's")
         for tid in self.tid:
             if not Path(f"/proc/{tid}").is_dir():
                 raise NoSuchProcess(f"there is no thread {tid}; `ps -eL` lists those that run")

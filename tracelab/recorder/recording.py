@@ -35,6 +35,7 @@ from tracelab.recorder.maps import AddressSpaces
 from tracelab.recorder.options import Options, Progress
 from tracelab.recorder.pipeline import Pipeline, Stream
 from tracelab.recorder.probes import all_probes
+from tracelab.recorder.pythonframes import PythonFrames
 from tracelab.recorder.requirements import allow_open_files, check_machine
 from tracelab.recorder.ring import pages_for
 from tracelab.recorder.sampling import parse_budget
@@ -44,11 +45,8 @@ from tracelab.recorder.stacks import StackResolver
 from tracelab.recorder.symbols import KernelSymbols
 from tracelab.recorder.targets import Targets
 from tracelab.recorder.tasks import TaskTable
-from tracelab.session.manifest import Manifest, clock_reading
+from tracelab.session.manifest import Manifest, clock_reading, clock_steps
 from tracelab.session.writer import SessionWriter
-
-STEP_NS = 50_000_000  #: a wall clock that is off by more was set
-SLEW = 1000  #: a wall clock is slowed down or sped up by at most one in that many, adjtimex(2)
 
 
 class Recording:
@@ -72,6 +70,7 @@ class Recording:
         self._cleanup = contextlib.ExitStack()
         self._pipeline: Pipeline | None = None
         self._command: subprocess.Popen[bytes] | None = None
+        self._python: PythonFrames | None = None
         self._loaded: list[LoadedProbe] = []
         self._streams: list[Stream] = []
         self._own_fds: list[int] = []
@@ -104,8 +103,9 @@ class Recording:
                 probe.detach()
             self.manifest.clock_end = clock_reading()
             self.manifest.end_ns = int(self.manifest.clock_end["monotonic_ns"])
-            self._compare_clocks()
+            self.manifest.notes += clock_steps(self.manifest.clock, self.manifest.clock_end)
             self._reap()
+            self._stop_python()
             pipeline.stop()
             self._account(pipeline)
             self._close_session(pipeline)
@@ -133,6 +133,8 @@ class Recording:
             "exit_code": None,
             "outlived": True,  # it still ran when the recording ended
         }
+        if self._python is not None and "auto" in self.options.python:
+            self._python.follow(self._command.pid, children=True)
         return self._command
 
     def mark(self, text: str, time_ns: int | None = None, author: str = "user") -> None:
@@ -212,6 +214,22 @@ class Recording:
             targets=self._targets,
         )
         self._pipeline.start()
+        self._start_python(self._pipeline)
+
+    def _start_python(self, pipeline: Pipeline) -> None:
+        if self.options.python:
+            self._python = PythonFrames(pipeline.put, self.options.hz)
+            self._cleanup.callback(self._python.stop)
+            for pid in self.options.python:
+                if pid != "auto":
+                    self._python.follow(int(pid))
+
+    def _stop_python(self) -> None:
+        if self._python is not None:
+            self._python.stop()
+            self.manifest.notes += self._python.notes
+            self.manifest.achieved["python"] = self._python.achieved
+            self.manifest.recorder["python_reader_pids"] = self._python.reader_pids
 
     def _calibrate(self) -> bool:
         """Measure what counting adds to a run; whether the kernel counts at all."""
@@ -324,20 +342,10 @@ class Recording:
             "marks",
         }
         tables |= {"strings"} if any(s.has_texts for s in self._streams) else set()
+        tables |= {"samples"} if self.options.python else set()
         tables |= {"stacks", "frames"} if "samples" in tables else set()
         tables |= {"bpf_progs", "bpf_prog_stats", "bpf_maps", "bpf_map_stats", "bpf_links"} if bpf else set()
         self.manifest.tables = {table: {"rows": 0} for table in sorted(tables)}
-
-    def _compare_clocks(self) -> None:
-        """Say so when the wall clock was set meanwhile, rather than only disciplined."""
-        start, end = self.manifest.clock, self.manifest.clock_end
-        elapsed_ns = end["monotonic_ns"] - start["monotonic_ns"]
-        stepped_ns = end["realtime_ns"] - start["realtime_ns"] - elapsed_ns
-        if abs(stepped_ns) > STEP_NS + elapsed_ns // SLEW:
-            self.manifest.notes.append(
-                f"the wall clock was set by {stepped_ns / 1e9:+.3f} s during the recording; "
-                "times within it are not affected, dates are those of its beginning"
-            )
 
     def _reap(self) -> None:
         if self._command is not None and self.manifest.command is not None:

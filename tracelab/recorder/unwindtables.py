@@ -21,6 +21,7 @@ from tracelab.recorder.frameprogram import Rule
 from tracelab.recorder.gopclntab import go_table
 from tracelab.recorder.images import Image, Images
 from tracelab.recorder.maps import U64, Ints, View
+from tracelab.recorder.perfmap import PerfMap
 
 MAX_ROWS = 1 << 22  #: about 64 MB; beyond, the tables are read anew as they are needed
 UNREAD = -1  #: in place of a rule's number: its function has not been read yet
@@ -28,6 +29,9 @@ QUICKLY_READ_BYTES = 1 << 20  #: of unwind information, in 0.05 s or so
 _SLOT = np.uint64(32)  #: bits of an address below the number of its slot
 #: Rule 0, where there is none: `push rbp; mov rbp, rsp` has been done.
 _FRAME_POINTER = (cf.REGISTER, cf.RBP, 16, 0, cf.AT_CFA, -8, cf.AT_CFA, -16, cf.SAME, 0, 0)
+#: In a trampoline of CPython, at its first and last instruction and in between; see perfmap.py.
+_TRAMPOLINE = {n: (cf.REGISTER, cf.RSP, n, 0, cf.AT_CFA, -8, cf.SAME, 0, cf.SAME, 0, 0) for n in (8, 16)}
+_MAX_PERF_MAPS = 256
 
 
 class UnwindTables:
@@ -45,6 +49,7 @@ class UnwindTables:
         self._functions: dict[int, npt.NDArray[np.uint32]] = {}  #: by number of image
         self._index: dict[int, tuple[Image, FdeIndex]] = {}  #: by slot, of files that are read by and by
         self._number_of: dict[Rule, int] = {}
+        self._perf_maps: dict[int, PerfMap] = {}  #: by number of image
         self._keys: U64  #: slot and relative address of every row; the first is of none
         self._rule: Ints  #: number of each row's rule
         self._begin()
@@ -91,6 +96,18 @@ class UnwindTables:
             rule = self._rule[self._keys.searchsorted(key, "right") - 1]
             rule[missing] = 0
         return rule
+
+    def rule_in_jit(self, image: Image, address: U64) -> Ints:
+        """Numbers of the rules at addresses of code that a process made: of trampolines in its perf map, else 0."""
+        if len(self._perf_maps) > _MAX_PERF_MAPS:
+            self._perf_maps.clear()
+        perf_map = self._perf_maps.get(image.number)
+        if perf_map is None:
+            perf_map = self._perf_maps[image.number] = PerfMap(image.pid)
+        stack = perf_map.stack_of_trampoline(address)
+        if (stack == 0).any() and perf_map.refresh():
+            stack = perf_map.stack_of_trampoline(address)
+        return np.choose(stack // 8, [0, *self._numbers(_TRAMPOLINE.values())]).astype(np.int64)
 
     def hurry(self, until: float) -> None:
         """From now on read no large table as a whole, and none at all from the time `until` of time.monotonic() on."""
@@ -196,6 +213,7 @@ class TablesOfView:
         self.tables = tables
         self._view = view
         self._slot: U64 = np.zeros(len(view.mappings), np.uint64)
+        self._is_jit = np.array([m.image.is_jit for m in view.mappings], np.bool_)
 
     def rule_at(self, mapping: Ints, address: U64) -> Ints:
         """Numbers of the rules at addresses, each in its mapping; 0 where there is none."""
@@ -204,4 +222,8 @@ class TablesOfView:
             for one in np.unique(mapping[slot == 0]).tolist():
                 self._slot[one] = self.tables.slot(self._view.mappings[one].image)
             slot = self._slot[mapping]
-        return self.tables.rule_at(slot, address - self._view.base[mapping])
+        rule = self.tables.rule_at(slot, address - self._view.base[mapping])
+        for one in np.unique(mapping[self._is_jit[mapping]]).tolist():
+            at = mapping == one
+            rule[at] = self.tables.rule_in_jit(self._view.mappings[one].image, address[at])
+        return rule

@@ -20,6 +20,8 @@ FORMAT = "tracelab-session"
 FILE_NAME = "manifest.json"
 STATES = ("recording", "complete", "recovered")
 MAX_BYTES = 16 << 20  #: a larger manifest is damaged or hostile
+STEP_NS = 50_000_000  #: a wall clock that is off by more was set
+SLEW = 1000  #: a wall clock is slowed down or sped up by at most one in that many, adjtimex(2)
 State = Literal["recording", "complete", "recovered"]
 Json = dict[str, Any]
 
@@ -124,6 +126,18 @@ def clock_reading() -> Json:
         "realtime_ns": time.clock_gettime_ns(time.CLOCK_REALTIME),
         "boottime_ns": time.clock_gettime_ns(time.CLOCK_BOOTTIME),
     }
+
+
+def clock_steps(start: Json, end: Json) -> list[str]:
+    """What to say when the wall clock was set between two readings, rather than only disciplined."""
+    elapsed_ns = end["monotonic_ns"] - start["monotonic_ns"]
+    stepped_ns = end["realtime_ns"] - start["realtime_ns"] - elapsed_ns
+    if abs(stepped_ns) <= STEP_NS + elapsed_ns // SLEW:
+        return []
+    return [
+        f"the wall clock was set by {stepped_ns / 1e9:+.3f} s during the recording; "
+        "times within it are not affected, dates are those of its beginning"
+    ]
 
 
 def process_identity(pid: int) -> Json | None:

@@ -22,7 +22,10 @@ class SessionFacts:
     duration_s: float | None = None
     events: int | None = None  #: kernel events kept
     samples: int | None = None  #: stack samples kept
-    lost: int | None = None  #: events and samples that the kernel counted as lost
+    kinds: Mapping[str, int] = field(default_factory=dict)  #: stack samples by kind
+    rows: int | None = None  #: events and samples kept, as rows; None: as many as there are
+    lost: int | None = None  #: events and samples that the kernel counted as lost, as rows
+    texts_lost: int | None = None  #: texts that are missing of events that are not
     own: int | None = None  #: events of the recorder itself, left out on purpose
     size_bytes: int | None = None  #: on disk
     top_events: pd.DataFrame | None = None  #: a row per event, the most frequent first; any columns
@@ -35,6 +38,13 @@ _STATES = {
     "recording": "still recording: numbers are those of this moment",
     "recovered": "recovered: the recorder died, what it had written is here",
 }
+
+
+def _kinds(facts: SessionFacts) -> dict[str, int]:
+    """Numbers of samples by what to call them: kinds are not added up; empty when all are on-CPU."""
+    if set(facts.kinds) <= {"on-CPU"}:
+        return {}
+    return {f", {visible(kind, 40)}": n for kind, n in facts.kinds.items()}
 
 
 class SessionSummary(WrittenView):
@@ -65,13 +75,19 @@ class SessionSummary(WrittenView):
         kept = [n for n in (facts.events, facts.samples) if n is not None]
         lost = count(facts.lost)
         if facts.lost and kept:
-            lost += f" ({percent(facts.lost / (facts.lost + sum(kept)))})"
+            rows = sum(kept) if facts.rows is None else facts.rows
+            lost += f" ({percent(facts.lost / (facts.lost + rows))})"
         numbers = {
             "duration": "not recorded" if seconds is None else amount(seconds * 1e9, "ns"),
             "events": count(facts.events) + per_second(facts.events),
-            "stack samples": count(facts.samples) + per_second(facts.samples),
+            **{
+                f"stack samples{kind}": count(n) + per_second(n)
+                for kind, n in _kinds(facts).items() or {"": facts.samples}.items()
+            },
             "lost": lost,
         }
+        if facts.texts_lost:
+            numbers["texts lost"] = count(facts.texts_lost)
         if facts.own is not None:
             numbers["of the recorder, left out"] = count(facts.own)
         if facts.size_bytes is not None:
