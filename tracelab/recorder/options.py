@@ -135,7 +135,7 @@ def fields() -> tuple[Field[Any], ...]:
 
 def kind_of(option: Field[Any]) -> tuple[Callable[[str], Any], bool]:
     """The type of an option's value, and whether it may be given several times."""
-    kinds: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": str}
+    kinds: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "str": str, "bool": bool}
     text = str(option.type)
     return next(kind for name, kind in kinds.items() if name in text), text.startswith("tuple")
 
