@@ -132,13 +132,13 @@ def test_waits_shorter_than_1_ms_are_left_out_and_counted_unless_asked_for(waits
 
 def test_who_waits_for_a_cpu_only_is_not_off_cpu() -> None:
     here = str(min(os.sched_getaffinity(0)))
-    spin = ["taskset", "-c", here, *workload("naps", 1, 0.001, 0.3)]
+    spin = ["taskset", "-c", here, *workload("naps", 1, 0.001, 0.5)]
     with subprocess.Popen(spin), gated(*spin) as command:
         with taking("offcpu", **command.macros(), **ALL_DURATIONS) as taken:
             command.run()
             preempted = status(command.pid)["nonvoluntary_ctxt_switches"]
             records = taken.records()
-    assert preempted > 10
+    assert preempted > 3
     assert len(records) > 0
     assert (records["key"] & 3 != 0).all()  # interruptible or not, and never ready to run
 

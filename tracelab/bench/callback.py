@@ -6,6 +6,7 @@ wakeup, hence `ring_buffer_consume` on a timer and not `ring_buffer_poll`. Ends 
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -13,6 +14,8 @@ import sys
 import time
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from tracelab.recorder.accounting import COUNTERS
 from tracelab.recorder.loader import LoadedProbe
@@ -58,6 +61,12 @@ def count_only(ring: Any, kept: list[Any]) -> Callback:
     return callback
 
 
+def event_class(record: np.dtype[np.void]) -> type[ctypes.Structure]:
+    """The structure that BCC makes of the members of a record."""
+    members = [(name, np.ctypeslib.as_ctypes_type(record[name])) for name in record.names or ()]
+    return type("event", (ctypes.Structure,), {"_fields_": members})
+
+
 STYLES: dict[str, Callable[[Any, list[Any]], Callback]] = {
     "keep_event": keep_event,
     "keep_fields": keep_fields,
@@ -77,6 +86,10 @@ def main(style: str, pid: str, ring_mib: str) -> None:
     probe = LoadedProbe(all_probes()["syscalls"], macros)
     try:
         ring = probe.table("ring")
+        _, _, reader = probe.rings()[0]
+        ring._event_class = event_class(
+            reader.dtype
+        )  # BCC's guess needs a submit of that type, ours is shared
         kept: list[Any] = []
         ring.open_ring_buffer(STYLES[style](ring, kept))
         probe.attach(hz=1)

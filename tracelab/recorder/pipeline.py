@@ -28,7 +28,7 @@ import pyarrow as pa
 from tracelab.errors import TracelabError
 from tracelab.recorder import readings
 from tracelab.recorder.accounting import Accounting
-from tracelab.recorder.decode import UNKNOWN, events_batch, texts_batch
+from tracelab.recorder.decode import UNKNOWN, events_batch, in_order, texts_batch
 from tracelab.recorder.functionnames import FunctionNames
 from tracelab.recorder.governor import Governor
 from tracelab.recorder.loader import LoadedProbe
@@ -245,7 +245,7 @@ class Pipeline:
             if isinstance(where, Stream):
                 assert isinstance(what, _Filling)
                 if not self.failure:
-                    self._write_events(where, what.slots[: what.used]["record"])
+                    self._write_events(where, in_order(what.slots[: what.used]))
                 self._free[where].put(what.slots)
             elif not self.failure:
                 assert isinstance(what, pa.RecordBatch)
@@ -261,7 +261,6 @@ class Pipeline:
             self.session.append("strings", told)
 
     def _stacks(self) -> None:
-        self.put("tasks", self._tasks.first_sight(time.clock_gettime_ns(time.CLOCK_MONOTONIC)))
         waiting: dict[tuple[LoadedProbe, np.dtype[np.void]], list[Records]] = {}
         unnamed: deque[tuple[LoadedProbe, Traces]] = deque()
         next_time, last = 0.0, False

@@ -26,6 +26,7 @@ from tracelab.recorder import host, introspect, memory, readings, sizes, uprobes
 from tracelab.recorder.accounting import COUNTERS
 from tracelab.recorder.cgroups import cgroup_id
 from tracelab.recorder.child import Control
+from tracelab.recorder.description import describe_probes, name_tables
 from tracelab.recorder.eventnames import event_names, event_numbers, path_arguments
 from tracelab.recorder.filters import Filters, numbers_asked
 from tracelab.recorder.followed import Followed
@@ -192,12 +193,14 @@ class Recording:
         self.manifest.clock = clock_reading()
         self._targets.look(host.processes() if self._targets else ())
         self.manifest.targets = self._targets.describe()
-        self._describe_probes()
-        self._name_tables(bpf is not None)
+        describe_probes(self.manifest, self._loaded)
+        name_tables(self.manifest, self._streams, bpf=bpf is not None, python=bool(self.options.python))
         readings.batch(
             "marks", [(0, None, "", "")]
         )  # Arrow's first look at Python values takes 0.2 s: not later
+        tasks = TaskTable()
         self.manifest.start_ns = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+        running = tasks.first_sight(self.manifest.start_ns)  # before any event of theirs
         for probe in self._loaded:
             probe.attach(self.options.hz)
         memory.give_back()
@@ -206,13 +209,14 @@ class Recording:
             session,
             self._streams,
             sideband,
-            TaskTable(),
+            tasks,
             resolver,
             bpf,
             stats_window_ns=self.options.stats_ms * 1_000_000,
             governor=self._governor(),
             targets=self._targets,
         )
+        self._pipeline.put("tasks", running)
         self._pipeline.start()
         self._start_python(self._pipeline)
 
@@ -314,38 +318,6 @@ class Recording:
         if not any(p.probe.table == "samples" for p in self._loaded):
             return None
         return StackResolver(AddressSpaces.running(), KernelSymbols.running())
-
-    def _describe_probes(self) -> None:
-        for p, way in ((loaded.probe, loaded.way) for loaded in self._loaded):
-            self.manifest.probes[p.name] = {
-                "doc": p.doc,
-                "table": p.table,
-                "value": {"meaning": p.value, "unit": p.unit},
-                "attach": list(p.attach[way]),
-            }
-            described = self.manifest.probes[p.name]
-            described |= {
-                key: meaning for key in ("ret", "size", "key", "kind") if (meaning := getattr(p, key))
-            }
-        for name, probe in all_probes().items():
-            if name not in self.manifest.probes:
-                self.manifest.not_recorded[name] = f"{probe.doc}: record with --events {name}"
-
-    def _name_tables(self, bpf: bool) -> None:
-        """Name every table that is recorded, since one may stay empty: no losses are good news, not missing data."""
-        tables = {p.probe.table for p in self._loaded} | {
-            "tasks",
-            "host",
-            "procs",
-            "losses",
-            "accounts",
-            "marks",
-        }
-        tables |= {"strings"} if any(s.has_texts for s in self._streams) else set()
-        tables |= {"samples"} if self.options.python else set()
-        tables |= {"stacks", "frames"} if "samples" in tables else set()
-        tables |= {"bpf_progs", "bpf_prog_stats", "bpf_maps", "bpf_map_stats", "bpf_links"} if bpf else set()
-        self.manifest.tables = {table: {"rows": 0} for table in sorted(tables)}
 
     def _reap(self) -> None:
         if self._command is not None and self.manifest.command is not None:

@@ -26,7 +26,7 @@ PART_AGE_S = 10.0  #: seconds after which a part with PART_MIN_ROWS is closed
 PART_MIN_ROWS = 1 << 16
 PATIENCE_S = 0.3  #: how long `close` waits for parquet; streams that are left read just as well
 MAX_PARTS_IN_MEMORY = 1  #: finished parts beyond this are read back from their stream to be encoded
-_IPC_OPTIONS = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
+_IPC_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
 
 
 @dataclass
