@@ -269,6 +269,7 @@ def test_merged_frames_keep_their_weight_and_a_search_says_what_it_cannot_see(op
 @pytest.mark.parametrize("dark", [False, True])
 def test_the_page_follows_the_theme(open_cell, dark):
     flame = Flame(open_cell(FlameGraph(demo()), dark=dark))
+    until(flame.frame, "document.querySelector('#view').__flame.drawn > 0")
     red = flame.do("f.g.getImageData(f.width - 20, 3 * 18 + 30, 1, 1).data[0]")
     assert (red < 60) is dark
     assert flame.do("f.theme") == ("dark" if dark else "light")

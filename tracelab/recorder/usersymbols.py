@@ -21,7 +21,7 @@ from tracelab.recorder.gopclntab import GoNames, go_table
 from tracelab.recorder.images import Image, Images
 from tracelab.recorder.perfmap import PerfMap
 
-MAX_TABLE_BYTES = 512 << 20  #: symbol tables held in memory; the one not used for longest goes
+MAX_TABLE_BYTES = 64 << 20  #: symbol tables held in memory; the one not used for longest goes
 WORTH_KEEPING = 256 << 10  #: bytes of symbols from which it takes longer to make a table than to read it
 QUICKLY_READ_BYTES = 4 << 20  #: of symbols, in 0.05 s or so
 FORMAT = 2  #: changes with what is made of a file's symbols
