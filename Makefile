@@ -31,6 +31,7 @@ bench: ## what recording costs, beside BCC's callback, bpftrace, perf and trace-
 	@.ci/virtual-environment
 	@$(PYTHON_HERE) -m tracelab.bench
 	@$(PYTHON_HERE) -m tracelab.bench.overhead
+	@$(PYTHON_HERE) -m tracelab.bench.stacks
 
 lint: ## ruff, mypy and the layers of imports
 	@.ci/virtual-environment

@@ -10,6 +10,7 @@ by different engines.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -412,6 +413,7 @@ LOST_REASONS = (
 EXCLUDED_REASONS = ("own", "filtered", "idle", "sampled out")  #: rows left out on purpose, and counted
 
 
+@cache
 def arrow_schema(table: str) -> pa.Schema:
     """The Arrow schema of a table; each field carries its unit and meaning as metadata."""
     import pyarrow as pa

@@ -25,6 +25,7 @@ from tracelab.bench.workload import Placement, Workload, build
 from tracelab.errors import TracelabError
 
 STEADY_S, WARM_UP_S = 20.0, 5.0
+LONG_S = 40.0  #: a tool beside which one round takes longer gets no second one
 PACED_S = 8.0
 PACED_RING_MIB = 16
 _SQLITE = """
@@ -32,9 +33,9 @@ import sqlite3, sys
 c = sqlite3.connect(sys.argv[1] + "/x.db", isolation_level=None)
 c.execute("pragma synchronous=off")
 c.execute("create table t(a, b)")
-for i in range(12000):
+for i in range(40000):
     c.execute("insert into t values(?, ?)", (i, i * i))
-for i in range(60):
+for i in range(600):
     c.execute("select b from t where a=?", (i,)).fetchall()
 """
 
@@ -55,10 +56,10 @@ class Work:
 
 
 WORKS = (
-    Work("getppid loop", lambda _: ["perl", "-e", "getppid() for 1..3000000"]),
-    Work("fork storm", lambda _: ["sh", "-c", "i=0; while [ $i -lt 500 ]; do /bin/true; i=$((i+1)); done"]),
+    Work("getppid loop", lambda _: ["perl", "-e", "getppid() for 1..5000000"]),
+    Work("fork storm", lambda _: ["sh", "-c", "i=0; while [ $i -lt 1500 ]; do /bin/true; i=$((i+1)); done"]),
     Work("SQLite", lambda folder: [sys.executable, "-c", _SQLITE, str(folder)]),
-    Work("Python loop", lambda _: [sys.executable, "-c", "x = 0\nfor i in range(15_000_000):\n    x += i"]),
+    Work("Python loop", lambda _: [sys.executable, "-c", "x = 0\nfor i in range(30_000_000):\n    x += i"]),
 )
 
 
@@ -74,6 +75,7 @@ class Row:
         default_factory=list
     )  #: of one CPU, user and system, from recording to its end
     outcomes: list[Outcome] = field(default_factory=list)
+    seconds: float = 0.0  #: that all workloads took in the last round
     refusal: str = ""
     remark: str = ""
 
@@ -94,7 +96,7 @@ def measure(title: str, recorders: Sequence[Tracer], rounds: int) -> list[Row]:
         alone = {work.name: work.seconds() for work in WORKS}
         for tool in recorders:
             row = rows[tool.name]
-            if row.refusal:
+            if row.refusal or row.seconds > LONG_S:
                 continue
             _progress(f"{title}, round {number + 1} of {rounds}: {tool.name}")
             try:
@@ -113,11 +115,13 @@ def _beside(tool: Tracer, row: Row, alone: dict[str, float]) -> None:
             begun = time.monotonic()
             for work in WORKS:
                 row.slowdown.setdefault(work.name, []).append(work.seconds() / alone[work.name])
-            elapsed = time.monotonic() - begun
+            row.seconds = elapsed = time.monotonic() - begun
             cost = running.stop()
         finally:
             running.kill()
         row.cpu_share.append(cost.cpu_s / elapsed)
+        if elapsed > LONG_S:
+            row.remark = f"one round only, which took {elapsed:.0f} s"
         try:
             row.outcomes.append(tool.outcome(Path(folder)))
         except (NotRun, OSError, ValueError, subprocess.SubprocessError) as error:

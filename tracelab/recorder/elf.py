@@ -163,6 +163,7 @@ class Elf:
         if not loads or any(max(s[2:]) >= _MAX_NUMBER for s in self.segments):
             raise NotElf("nothing to load, or not anywhere that can be")
         self.load_address = loads[0].vaddr
+        self._loads = sorted(loads, key=lambda s: not s.flags & EXECUTABLE)
         self.entry = entry - self.load_address  #: where a program begins, relative to the image base
         self._shnum = shnum if shentsize == 64 else 0
         self._shstrndx = shstrndx
@@ -175,8 +176,7 @@ class Elf:
         None when no segment has it. Executable segments come first: linkers let segments share a page.
         """
         page = 4095
-        loads = sorted((s for s in self.segments if s.kind == PT_LOAD), key=lambda s: not s.flags & EXECUTABLE)
-        for s in loads:
+        for s in self._loads:
             if s.offset & ~page <= file_offset < s.offset + max(s.file_size, 1):
                 return file_offset - s.offset + s.vaddr - self.load_address
         return None

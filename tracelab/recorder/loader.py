@@ -126,6 +126,11 @@ class LoadedProbe:
             self._bpf.cleanup()
             raise
 
+    @property
+    def is_clocked(self) -> bool:
+        """Whether a clock asks for its records, rather than what happens on the machine."""
+        return self.probe.attach[self.way][0].startswith("perf_event")
+
     def map_fd(self, name: str) -> int:
         """Descriptor of one of the probe's maps."""
         return int(self._bpf[name.encode()].map_fd)

@@ -50,6 +50,10 @@ class Mapping(NamedTuple):
     since_ns: int  #: as mapped_ns where something else was mapped before; else 0, the whole life
 
 
+def _whole_life(mapping: Mapping) -> Mapping:
+    return mapping._replace(since_ns=0) if mapping.since_ns else mapping
+
+
 @dataclass
 class _Life:
     """A process from a fork, an exec, or its first sight on."""
@@ -73,8 +77,12 @@ class _Life:
         over = self.maps[first:last]
         if any(m[:4] == mapping[:4] for m in over) or len(self.maps) > MAX_MAPPINGS:
             return
+        if not over:  # as nearly always
+            self.maps.insert(first, _whole_life(mapping))
+            self.changed()
+            return
         now_ns = mapping.mapped_ns
-        new = mapping._replace(since_ns=now_ns if over else 0)
+        new = mapping._replace(since_ns=now_ns)
         parts = []
         for old in over:
             if old.image is new.image and old.base == new.base:  # it grew: the same code, as before
@@ -220,7 +228,7 @@ class AddressSpaces:
         life.since_ns, life.assumed_ns = time_ns, -1
         life.program = parent.program if parent else None
         self._deepen_alike(pid, life)
-        own, life.maps = life.maps, [m._replace(since_ns=0) for m in parent.at(time_ns)] if parent else []
+        own, life.maps = life.maps, [_whole_life(m) for m in parent.at(time_ns)] if parent else []
         life.changed()
         for mapping in own:
             life.add(mapping)

@@ -45,18 +45,20 @@ if TYPE_CHECKING:
 
 DRAIN_SLEEP_S = 0.02
 DRAIN_IDLE_SLEEP_S = 0.1  #: while no ring fills up: waking up costs more than what there is to read
+DRAIN_CLOCKED_SLEEP_S = 0.2  #: the same where all that comes is samples by the clock, of which no burst can come
 DRAIN_FILLING = 0.01  #: share of a ring from which on it is looked at more often
 DRAIN_BUSY = 0.1  #: share of a ring that is worth coming back for at once
 BUFFERS = 8
 BUFFER_BYTES = 2 << 20
 SAMPLES_WAITING_BYTES = 48 << 20  #: that wait to be resolved; beyond, their rings fill, and the kernel counts
 BUFFER_AGE_S = 0.2  #: events are handed on at this age even when their buffer is not full
-COUNTS_EVERY_S = 0.1
+COUNTS_EVERY_S = 0.1  #: once a ring has been half full; before, with the other readings
 READINGS_EVERY_S = 1.0
-SIDEBAND_EVERY_S = 0.05  #: processes may be gone soon after they are told of
+SIDEBAND_EVERY_S = 0.5  #: what cannot wait is seen to when it is told of; see `_looking`
 NAMING_S = 0.05  #: at most so long are symbols read before it is looked for new samples, but for the last file
 UNNAMED_BATCHES = 64  #: that may wait for symbols
-STACKS_EVERY_S = 0.5  #: samples are resolved in batches, a few of which cost what one does
+STACKS_EVERY_S = 2.0  #: samples are resolved in batches, a few of which cost what one does
+STACKS_AT_ONCE = 1000  #: samples that are worth a batch of their own
 HURRY_AFTER_S = 0.3  #: at the end, how long stacks may take before they make do with what has been read
 NICE = {"drain": -20, "stacks": -10}  #: a busy machine must not keep them waiting; they need little
 NICE_AT_STOP = -20  #: of all threads, so that the end comes soon however busy the machine is
@@ -191,6 +193,7 @@ class Pipeline:
             self.failure = self.failure or error
 
     def _drain(self) -> None:
+        clocked = all(stream.probe.is_clocked for stream in self._streams)
         while True:
             stopping = self._stopping.is_set()
             fullest = 0.0
@@ -205,7 +208,9 @@ class Pipeline:
                     self._drain_events(stream, stopping)
             if stopping:
                 return
-            if fullest < DRAIN_BUSY:
+            if fullest < DRAIN_BUSY and clocked:
+                self._stopping.wait(DRAIN_CLOCKED_SLEEP_S)
+            elif fullest < DRAIN_BUSY:
                 self._stopping.wait(DRAIN_SLEEP_S if fullest > DRAIN_FILLING else DRAIN_IDLE_SLEEP_S)
 
     def _drain_samples(self, stream: Stream, stopping: bool) -> None:
@@ -263,17 +268,19 @@ class Pipeline:
     def _stacks(self) -> None:
         waiting: dict[tuple[LoadedProbe, np.dtype[np.void]], list[Records]] = {}
         unnamed: deque[tuple[LoadedProbe, Traces]] = deque()
-        next_time, last = 0.0, False
+        next_time, number, last = 0.0, 0, False
         while not last:
-            came, last = self._next_samples()
+            came, last = self._next_samples(NAMING_S if unnamed else SIDEBAND_EVERY_S)
             for probe, records in came:
                 waiting.setdefault((probe, records.dtype), []).append(records)
+                number += len(records)
             self._follow(self._sideband.read())
-            if last or time.monotonic() >= next_time:
+            if last or number >= STACKS_AT_ONCE or time.monotonic() >= next_time:
                 for (probe, _), batches in waiting.items():
                     unnamed += self._unwound(probe, np.concatenate(batches))
                     self._samples_waiting_bytes -= sum(batch.nbytes for batch in batches)
                 waiting.clear()
+                number = 0
                 next_time = time.monotonic() + STACKS_EVERY_S
             self._name(unnamed, all_of_them=last or len(unnamed) > UNNAMED_BATCHES)
         self._follow(self._sideband.read())
@@ -288,14 +295,13 @@ class Pipeline:
             probe, traces = unnamed[0]
             if all_of_them or not self._resolver.prepare(traces):
                 unnamed.popleft()
-                by_clock = probe.probe.attach[probe.way][0].startswith("perf_event")
-                resolved = self._resolver.name(traces, at_events=not by_clock)
+                resolved = self._resolver.name(traces, at_events=not probe.is_clocked)
                 self._write_samples(probe, traces.records, resolved)
 
-    def _next_samples(self) -> tuple[list[tuple[LoadedProbe, Records]], bool]:
+    def _next_samples(self, within_s: float) -> tuple[list[tuple[LoadedProbe, Records]], bool]:
         """What came in a while, and whether that was all."""
         found: list[tuple[LoadedProbe, Records]] = []
-        until = time.monotonic() + SIDEBAND_EVERY_S
+        until = time.monotonic() + within_s
         while (left := until - time.monotonic()) > 0:
             try:
                 item = self._to_resolve.get(timeout=left)
@@ -307,6 +313,8 @@ class Pipeline:
         return found, False
 
     def _follow(self, records: list[Record]) -> None:
+        if not records:
+            return
         tasks = self._tasks.follow(records)
         self.put("tasks", tasks)
         self._targets.see("tasks", tasks)
@@ -377,7 +385,10 @@ class Pipeline:
         next_reading = 0.0
         while True:
             stopping = self._stopping.is_set()
-            self._count(whole=stopping or time.monotonic() >= next_reading)
+            whole = stopping or time.monotonic() >= next_reading
+            may_lose = any(s.ring.high_water_bytes > s.ring.size_bytes // 2 for s in self._streams)
+            if whole or may_lose:
+                self._count(whole=whole)
             if self._bpf is not None and (stopping or self._bpf.window_age_ns() >= self._stats_window_ns):
                 stats = self._bpf.close_window()
                 self.put("bpf_prog_stats", stats)
@@ -396,7 +407,10 @@ class Pipeline:
                         self._bpf.open_window()
             if stopping:
                 return
-            self._stopping.wait(COUNTS_EVERY_S)
+            waits = [next_reading - time.monotonic()] + ([COUNTS_EVERY_S] if may_lose else [])
+            if self._bpf is not None and (age_ns := self._bpf.window_age_ns()):
+                waits.append((self._stats_window_ns - age_ns) / 1e9)
+            self._stopping.wait(max(0.0, min(waits)))
 
     def _count(self, *, whole: bool) -> None:
         """Read the accounts; they are written once a second, and at once when something was lost."""
@@ -409,9 +423,9 @@ class Pipeline:
                 new_losses, new_accounts = accounting.take(counts, probe.misses())
                 losses += new_losses
                 accounts += new_accounts
-        if accounts or losses:
-            self.put("losses", readings.batch("losses", losses))
-            self.put("accounts", readings.batch("accounts", accounts))
+        for table, rows in (("losses", losses), ("accounts", accounts)):
+            if rows:
+                self.put(table, readings.batch(table, rows))
 
 
 def _looking(tasks: TaskTable, resolver: StackResolver | None) -> Callable[[Mapped], None]:

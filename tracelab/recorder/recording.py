@@ -401,7 +401,7 @@ def record(
                 now = recording.progress()
                 on_progress(now, before)
                 before, next_progress = now, next_progress + 1.0
-            time.sleep(0.05)
+            time.sleep(0.1)
         if command is not None and command.poll() is not None:
             assert recording.manifest.command is not None
             recording.manifest.command["outlived"] = False

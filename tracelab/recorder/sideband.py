@@ -43,6 +43,8 @@ _HEAD, _TAIL = 1024 // 8, 1032 // 8  #: positions in the control page, as 64-bit
 _LOST, _COMM, _EXIT, _FORK, _MMAP2, _KSYMBOL = 2, 3, 4, 7, 10, 17
 _MISC_EXEC, _MISC_BUILD_ID = 1 << 13, 1 << 14
 _SAMPLE_ID_BYTES = 24  #: pid, tid, time, cpu and padding at the end of every record
+_HEADER, _SAMPLE_ID = struct.Struct("<IHH"), struct.Struct("<QI")
+_TWO, _FOUR, _MAPPING = struct.Struct("<II"), struct.Struct("<IIII"), struct.Struct("<IIQQQ")
 
 
 class Fork(NamedTuple):
@@ -221,7 +223,7 @@ def _records(pages: mmap.mmap, control: npt.NDArray[np.uint64], data: bytes | me
     control[_TAIL] = head
     at = 0
     while at + 8 <= len(span):
-        kind, misc, length = struct.unpack_from("<IHH", span, at)
+        kind, misc, length = _HEADER.unpack_from(span, at)
         if length < 8:
             return
         record = parse(kind, misc, span[at + 8 : at + length])
@@ -232,18 +234,18 @@ def _records(pages: mmap.mmap, control: npt.NDArray[np.uint64], data: bytes | me
 
 def parse(kind: int, misc: int, body: bytes) -> Record | None:
     """One record, from its type, its flags and what follows its header; None for a type of no interest."""
-    time_ns, cpu = struct.unpack_from("<QI", body, len(body) - _SAMPLE_ID_BYTES + 8)
+    time_ns, cpu = _SAMPLE_ID.unpack_from(body, len(body) - _SAMPLE_ID_BYTES + 8)
     if kind == _FORK:
-        pid, parent_pid, tid, parent_tid = struct.unpack_from("<IIII", body)
+        pid, parent_pid, tid, parent_tid = _FOUR.unpack_from(body)
         return Fork(time_ns, pid, tid, parent_pid, parent_tid)
     if kind == _EXIT:
-        pid, _, tid, _ = struct.unpack_from("<IIII", body)
+        pid, _, tid, _ = _FOUR.unpack_from(body)
         return Exit(time_ns, pid, tid)
     if kind == _COMM:
-        pid, tid = struct.unpack_from("<II", body)
+        pid, tid = _TWO.unpack_from(body)
         return Rename(time_ns, pid, tid, _text(body[8:-_SAMPLE_ID_BYTES]), bool(misc & _MISC_EXEC))
     if kind == _MMAP2:
-        pid, _, start, size, file_offset = struct.unpack_from("<IIQQQ", body)
+        pid, _, start, size, file_offset = _MAPPING.unpack_from(body)
         build_id, inode = None, None
         if misc & _MISC_BUILD_ID:
             build_id = body[36 : 36 + min(body[32], 20)]
