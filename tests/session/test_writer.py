@@ -108,3 +108,20 @@ def test_every_stored_column_has_a_unit_and_a_meaning(table: str) -> None:
     for field in arrow_schema(table):
         assert field.metadata[b"unit"]
         assert field.metadata[b"meaning"]
+
+
+def test_the_size_can_be_asked_for_while_another_thread_begins_a_table(tmp_path: Path) -> None:
+    writer = SessionWriter(tmp_path / "s", Manifest())
+    writer.append("samples", samples(1))
+    part = writer._open["samples"]
+    sink = part.sink
+
+    class Meanwhile:
+        def tell(self) -> int:
+            writer.append("frames", pa.RecordBatch.from_pylist([{"frame_id": 1}], schema=arrow_schema("frames")))
+            return 7
+
+    part.sink = Meanwhile()  # type: ignore[assignment]
+    assert writer.size_bytes() == 7
+    part.sink = sink
+    writer.close()

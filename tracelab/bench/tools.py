@@ -19,8 +19,9 @@ _STACKS = f"profile:hz:{HZ} {{ @[kstack, ustack, comm] = count(); }}"
 #: without its own calls, as we do: else it prints for each line that it prints
 _CALLS = (
     'tracepoint:raw_syscalls:sys_enter /comm != "bpftrace"/ { @start[tid] = nsecs; } '
-    'tracepoint:raw_syscalls:sys_exit /comm != "bpftrace"/ { printf("%llu %d %d %d %d %ld %llu\\n", nsecs, cpu, pid, tid, args->id, '
-    'args->ret, nsecs - @start[tid]); } interval:ms:100 { printf("ready\\n"); } END { clear(@start); }'
+    'tracepoint:raw_syscalls:sys_exit /comm != "bpftrace"/ { '
+    'printf("%llu %d %d %d %d %ld %llu\\n", nsecs, cpu, pid, tid, args->id, args->ret, nsecs - @start[tid]); } '
+    'interval:ms:100 { printf("ready\\n"); } END { clear(@start); }'
 )
 
 

@@ -90,8 +90,8 @@ class SessionWriter:
             self._finish_part(table)
 
     def size_bytes(self) -> int:
-        """Bytes on disk so far."""
-        return self.bytes_closed + sum(int(p.sink.tell()) for p in self._open.values())
+        """Bytes on disk so far; may be called from any thread."""
+        return self.bytes_closed + sum(int(p.sink.tell()) for p in list(self._open.values()))
 
     def close(self, state: State = "complete") -> None:
         """Finish every part and write the final manifest.
