@@ -28,6 +28,10 @@ from tracelab.errors import CannotRecord, NeedsRoot
 RING_PAGES = 128  #: per CPU, a power of two
 MAX_WAITING = 200_000  #: records that were taken but not read; beyond, the rings fill, and the kernel counts
 REST_S = 0.004  #: between two looks at a ring that fills
+#: in a ring, that wake the thread: about what tells of one program that starts. A wakeup for each record would cost
+#: every process that starts some fourteen interrupts, a tenth of its time
+WAKE_BYTES = 448
+LOOK_EVERY_MS = 100  #: for what is less than that
 NICE = -20  #: of the thread that looks; what it is told of may be gone soon
 _SYSCALL = {"x86_64": 298, "aarch64": 241}.get(platform.machine(), 298)
 _SOFTWARE, _DUMMY = 1, 9
@@ -110,7 +114,7 @@ Record = Fork | Exit | Rename | Mapped | KernelSymbol | Lost
 
 
 class SideBand:
-    """One ring per CPU, open from construction to `close`; a thread empties them soon after something is written.
+    """One ring per CPU, open from construction to `close`; a thread empties them soon after a program started.
 
     Raises NeedsRoot when the kernel refuses for lack of privileges, CannotRecord for anything else.
     """
@@ -176,7 +180,7 @@ class SideBand:
         poll = select.poll()
         for fd in (*self._fds, self._wake_read):
             poll.register(fd, select.POLLIN)
-        while all(fd != self._wake_read for fd, _ in poll.poll()):
+        while all(fd != self._wake_read for fd, _ in poll.poll(LOOK_EVERY_MS)):
             for record in self._take():
                 if isinstance(record, Mapped) and self._look is not None:
                     self._look(record)
@@ -207,7 +211,7 @@ def _online_cpus() -> set[int]:
 def _perf_event_open(cpu: int, flags: int) -> int:
     attr = bytearray(128)
     struct.pack_into("<IIQQQQQ", attr, 0, _SOFTWARE, len(attr), _DUMMY, 0, _TID | _TIME | _CPU, 0, flags)
-    struct.pack_into("<I", attr, 48, 1)  # wakeup_watermark: at each record
+    struct.pack_into("<I", attr, 48, WAKE_BYTES)  # wakeup_watermark
     struct.pack_into("<i", attr, 92, 1)  # clockid: CLOCK_MONOTONIC
     libc = ctypes.CDLL(None, use_errno=True)
     buffer = (ctypes.c_char * len(attr)).from_buffer(attr)
