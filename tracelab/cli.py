@@ -118,6 +118,9 @@ def add_record_options(record: argparse.ArgumentParser) -> None:
 
 def _record(args: argparse.Namespace) -> int:
     _do_without("pandas")  # Arrow imports it at its first look at a list; a recorder has no use for 70 MB of it
+    from tracelab.recorder import memory
+
+    memory.before_arrow()
     from tracelab.recorder.child import Control
     from tracelab.recorder.options import Options
     from tracelab.recorder.recording import record

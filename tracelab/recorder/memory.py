@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import re
 from pathlib import Path
 
 MADV_DONTNEED = 4
 M_ARENA_MAX, M_MMAP_THRESHOLD = -8, -3  #: mallopt(3)
 _COMPILER = re.compile(r"/lib(?:LLVM|clang|bcc)[^/]*$")
+
+
+def before_arrow() -> None:
+    """Have all of Arrow, its encoders too, use the C library's memory; to be called before Arrow is imported."""
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 
 def stay_small() -> None:

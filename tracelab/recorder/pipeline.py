@@ -45,10 +45,11 @@ if TYPE_CHECKING:
 
 DRAIN_SLEEP_S = 0.02
 DRAIN_IDLE_SLEEP_S = 0.1  #: while no ring fills up: waking up costs more than what there is to read
-DRAIN_CLOCKED_SLEEP_S = 0.2  #: the same where all that comes is samples by the clock, of which no burst can come
+DRAIN_CLOCKED_SLEEP_S = 0.2  #: the same where all that comes is samples by the clock, which come evenly
+DRAIN_CLOCKED_FILL = 0.25  #: share of a ring up to which it may fill meanwhile
 DRAIN_FILLING = 0.01  #: share of a ring from which on it is looked at more often
 DRAIN_BUSY = 0.1  #: share of a ring that is worth coming back for at once
-BUFFERS = 8
+BUFFERS = 6
 BUFFER_BYTES = 2 << 20
 SAMPLES_WAITING_BYTES = 48 << 20  #: that wait to be resolved; beyond, their rings fill, and the kernel counts
 BUFFER_AGE_S = 0.2  #: events are handed on at this age even when their buffer is not full
@@ -194,6 +195,7 @@ class Pipeline:
 
     def _drain(self) -> None:
         clocked = all(stream.probe.is_clocked for stream in self._streams)
+        clocked_s = DRAIN_SLEEP_S
         while True:
             stopping = self._stopping.is_set()
             fullest = 0.0
@@ -208,8 +210,10 @@ class Pipeline:
                     self._drain_events(stream, stopping)
             if stopping:
                 return
-            if fullest < DRAIN_BUSY and clocked:
-                self._stopping.wait(DRAIN_CLOCKED_SLEEP_S)
+            if clocked:
+                clocked_s *= 0.5 if fullest > DRAIN_CLOCKED_FILL else 1.25 if fullest < DRAIN_BUSY else 1.0
+                clocked_s = min(DRAIN_CLOCKED_SLEEP_S, clocked_s)
+                self._stopping.wait(clocked_s)
             elif fullest < DRAIN_BUSY:
                 self._stopping.wait(DRAIN_SLEEP_S if fullest > DRAIN_FILLING else DRAIN_IDLE_SLEEP_S)
 

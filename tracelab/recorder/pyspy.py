@@ -296,9 +296,12 @@ def py_spy() -> str | None:
 
 
 def _end_with_me() -> list[str]:
-    """Has the reader end when the recorder dies, where the machine has setpriv (util-linux)."""
+    """Has the reader end when the recorder dies, where the machine has setpriv (util-linux).
+
+    Not by SIGINT, which is ignored until py-spy handles it where the recorder was started in the background of a shell.
+    """
     program = shutil.which("setpriv")
-    return [program, "--pdeathsig", "INT"] if program else []
+    return [program, "--pdeathsig", "TERM"] if program else []
 
 
 def _raw(event: dict[str, Any]) -> tuple[str, str, int]:

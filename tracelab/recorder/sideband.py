@@ -31,7 +31,7 @@ REST_S = 0.004  #: between two looks at a ring that fills
 #: in a ring, that wake the thread: about what tells of one program that starts. A wakeup for each record would cost
 #: every process that starts some fourteen interrupts, a tenth of its time
 WAKE_BYTES = 448
-LOOK_EVERY_MS = 100  #: for what is less than that
+LOOK_EVERY_MS = 250  #: for what is less than that
 NICE = -20  #: of the thread that looks; what it is told of may be gone soon
 _SYSCALL = {"x86_64": 298, "aarch64": 241}.get(platform.machine(), 298)
 _SOFTWARE, _DUMMY = 1, 9
