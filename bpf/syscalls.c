@@ -9,7 +9,7 @@
 // rings:  ring record, texts text
 // attach: raw_tracepoint sys_enter, raw_tracepoint sys_exit
 // needs:  Linux 5.8
-// cost:   114 ns a call, both programs and the slow path of system calls included, on a VM with 2 CPUs (make bench)
+// cost:   120 ns a call, both programs and the slow path of system calls included, on a VM with 2 CPUs (make bench)
 #include "tracelab.h"
 
 #ifndef SLOTS

@@ -209,10 +209,11 @@ def test_what_is_missing_below_sys_is_not_needed(tmp_path: Path, trouble: str) -
 
 
 def test_memory_stays_flat_at_full_rate(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Of one process: to read the symbols of a very large library for the first time takes more for a moment."""
     seconds = float(request.config.getoption("--soak"))
     spinner = subprocess.Popen(workload("calls"))
     try:
-        recorder = start_recorder(tmp_path / "s", "--events", "syscalls,oncpu")
+        recorder = start_recorder(tmp_path / "s", "--events", "syscalls,oncpu", "--pid", str(spinner.pid))
         time.sleep(seconds / 2)
         middle = _resident_kib(recorder.pid)
         time.sleep(seconds / 2)
