@@ -26,7 +26,9 @@
 #endif
 #ifdef __x86_64__
 #define NR_OFFSET 120 /* pt_regs.orig_ax */
+#define RETURNS(nr) ((nr) != 60 && (nr) != 231) /* but exit and exit_group */
 #else
+#define RETURNS(nr) ((nr) != 93 && (nr) != 94)
 #define NR_OFFSET 280 /* pt_regs.syscallno, arm64 */
 #endif
 
@@ -106,7 +108,7 @@ RAW_TRACEPOINT_PROBE(sys_enter)
 		return 0;
 	slot->tid = tid;
 	slot->nr = nr;
-	slot->start_ns = bpf_ktime_get_ns();
+	slot->start_ns = RETURNS(nr) ? bpf_ktime_get_ns() : 0; /* else the next thread of that number would find it */
 	return 0;
 }
 
