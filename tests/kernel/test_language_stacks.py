@@ -16,6 +16,7 @@ from sampled import C_ROOTS, Sampled, check_roots, samples_of
 
 SOURCES = WORKLOADS / "languages"
 SECONDS = "3"
+CLANG = next(filter(shutil.which, ("clang++", *(f"clang++-{n}" for n in range(24, 13, -1)))), "clang++")
 HZ = 199
 BUILDS = {
     "position independent": ["-O2"],
@@ -68,7 +69,7 @@ def test_c_reaches_its_root_through_signals_threads_assembly_and_the_vdso(
 @pytest.mark.parametrize(
     ("compiler", "comm"),
     [
-        pytest.param("clang++", "clang", marks=needs("clang++", "clang")),
+        pytest.param(CLANG, "clang", marks=needs(CLANG, "clang")),
         pytest.param("g++", "cc1plus", marks=needs("g++", "g++")),
     ],
 )
