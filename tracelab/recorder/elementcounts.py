@@ -17,13 +17,11 @@ from tracelab.recorder import btf
 from tracelab.recorder.iterators import (
     ADD,
     CALL,
-    EXIT,
     GO,
     IF_EQUAL,
     LOAD_32,
     LOAD_64,
     MOVE,
-    SEQ_WRITE,
     SET,
     STORE_32,
     STORE_64,
@@ -33,6 +31,7 @@ from tracelab.recorder.iterators import (
     assembled,
     instruction,
     kernel_memory,
+    record_written,
 )
 
 _NAME = "tracelab_counts"
@@ -130,14 +129,6 @@ def _program(types: Functions) -> bytes:
         *kernel_memory(first, 8, 8, at["bpf_ringbuf.consumer_pos"]),
         *kernel_memory(second, 8, 8, at["bpf_ringbuf.producer_pos"]),
         "write",
-        instruction(LOAD_64, 1, 6),
-        instruction(LOAD_64, 1, 1),
-        instruction(MOVE, 2, 10),
-        instruction(ADD, 2, 0, 0, record),
-        instruction(SET, 3, 0, 0, _RECORD.size),
-        instruction(CALL, 0, 0, 0, SEQ_WRITE),
-        "end",
-        instruction(SET, 0),
-        instruction(EXIT),
+        *record_written(record, _RECORD.size),
     ]
     return assembled(lines)

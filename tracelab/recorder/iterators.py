@@ -71,6 +71,24 @@ def kernel_memory(to: int, size: int, base: int, offset: int) -> list[bytes]:
     ]
 
 
+def record_written(record: int, size: int) -> list[bytes | str]:
+    """The end of a program: write what stands on the stack to whoever reads, and the label `end`, to do without.
+
+    Register 6 holds the context of the iteration.
+    """
+    return [
+        instruction(LOAD_64, 1, 6),
+        instruction(LOAD_64, 1, 1),
+        instruction(MOVE, 2, 10),
+        instruction(ADD, 2, 0, 0, record),
+        instruction(SET, 3, 0, 0, size),
+        instruction(CALL, 0, 0, 0, SEQ_WRITE),
+        "end",
+        instruction(SET, 0),
+        instruction(EXIT),
+    ]
+
+
 def assembled(lines: Sequence[bytes | str | tuple[str, bytes]]) -> bytes:
     """Instructions in which a label stands as its name, and a jump as the label that it goes to and the jump.
 

@@ -36,6 +36,7 @@ from tracelab.recorder.iterators import (
     assembled,
     instruction,
     kernel_memory,
+    record_written,
 )
 
 _NAME = "tracelab_files"
@@ -216,14 +217,6 @@ def _program(at: dict[str, int], operations: list[tuple[int, int]]) -> bytes:
         instruction(STORE_32, 10, 1, pid),
         instruction(LOAD_32, 1, 6, 16),
         instruction(STORE_32, 10, 1, fd),
-        instruction(LOAD_64, 1, 6),
-        instruction(LOAD_64, 1, 1),
-        instruction(MOVE, 2, 10),
-        instruction(ADD, 2, 0, 0, record),
-        instruction(SET, 3, 0, 0, _RECORD.size),
-        instruction(CALL, 0, 0, 0, SEQ_WRITE),
-        "end",
-        instruction(SET, 0),
-        instruction(EXIT),
+        *record_written(record, _RECORD.size),
     ]
     return assembled(lines)
