@@ -11,6 +11,7 @@
 // needs:  Linux 5.8
 // cost:   120 ns a call, both programs and the slow path of system calls included, on a VM with 2 CPUs (make bench)
 #include "tracelab.h"
+#include "calls.h"
 
 #ifndef SLOTS
 #define SLOTS 32768 /* a power of two; as many as there can be threads, so that none shares a slot */
@@ -25,11 +26,9 @@
 #define PATH_BYTES 256 /* longer paths are cut, and marked */
 #endif
 #ifdef __x86_64__
-#define NR_OFFSET 120 /* pt_regs.orig_ax */
 #define RETURNS(nr) ((nr) != 60 && (nr) != 231) /* but exit and exit_group */
 #else
 #define RETURNS(nr) ((nr) != 93 && (nr) != 94)
-#define NR_OFFSET 280 /* pt_regs.syscallno, arm64 */
 #endif
 
 struct record {
@@ -66,16 +65,11 @@ INLINE void keep_path(struct account *account, u64 time_ns, u32 tid, u32 nr, u64
 {
 	u8 *argument = path_arguments.lookup(&nr);
 	struct text *text;
-	u64 at = 0;
+	u64 at;
 
 	if (!argument || !*argument)
 		return;
-#ifdef __x86_64__
-	const u32 offset = *argument == 1 ? 112 : *argument == 2 ? 104 : 96; /* di, si, dx */
-#else
-	const u32 offset = *argument == 1 ? 272 : 8 * (*argument - 1); /* orig_x0, regs[] */
-#endif
-	bpf_probe_read_kernel(&at, sizeof(at), (void *)(regs + offset));
+	at = *argument == 1 ? ARGUMENT1(regs) : *argument == 2 ? ARGUMENT2(regs) : ARGUMENT3(regs);
 	if (!at)
 		return;
 	text = texts.ringbuf_reserve(sizeof(*text));
@@ -132,7 +126,7 @@ RAW_TRACEPOINT_PROBE(sys_exit)
 		nr = slot->nr;
 		slot->start_ns = 0;
 	} else {
-		bpf_probe_read_kernel(&nr, sizeof(nr), (void *)(ctx->args[0] + NR_OFFSET));
+		nr = NR_OF(ctx->args[0]);
 	}
 	now = bpf_ktime_get_ns();
 	if (!EVENT_ASKED(nr) || !RESULT_ASKED(ret) || !DURATION_ASKED(start_ns ? now - start_ns : 0))
