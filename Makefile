@@ -24,7 +24,7 @@ kernels: ## the recorder's tests on this kernel and on Debian's 6.1 and 6.12 und
 	@PYTHONPATH=tests $(PYTHON_HERE) -m kernels --kernels $(KERNELS) -- $(PYTEST_ARGS)
 
 nightly: kernels ## what takes too long for every change: all kernels, and ten minutes at full rate
-	@$(PYTHON_HERE) -m pytest -rP --soak 600 tests/kernel/test_faults.py -k memory
+	@$(PYTHON_HERE) -m pytest -rP --soak 600 -o faulthandler_timeout=0 tests/kernel/test_faults.py -k memory
 
 bench: ## what recording costs, beside BCC's callback, bpftrace, perf and trace-cmd in the same run
 	@.ci/system-packages bench
