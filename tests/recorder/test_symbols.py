@@ -1,6 +1,9 @@
 import os
 import shutil
 import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from hypothesis import strategies as st
 from c_programs import compiled, needs_gcc
 from tracelab.profile import Frame
 from tracelab.recorder import elf as elf_module
+from tracelab.recorder import symcaches
 from tracelab.recorder.demangle import demangle, function_name
 from tracelab.recorder.diskcache import DiskCache
 from tracelab.recorder.elf import Elf, MemorySource, NotElf, open_regular
@@ -274,15 +278,66 @@ def test_of_the_names_of_a_function_the_plainest_is_taken(tmp_path):
 
 @needs_gcc
 def test_a_table_of_symbols_is_kept_on_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr("tracelab.recorder.usersymbols.WORTH_KEEPING", 1)
+    monkeypatch.setattr(symcaches, "WORTH_KEEPING", 1)
     program = compiled(tmp_path, TWO, "-O2", "-g")
     cache = DiskCache(tmp_path / "kept" / "symbols")
     address = addresses_of(program, "hidden")[0]
     images, image = image_of(program)
     fresh = UserSymbols(images, cache=cache).frames(image, [address])
-    monkeypatch.setattr("tracelab.recorder.usersymbols._make_symcache", None)  # it must not be needed
+    monkeypatch.setattr(symcaches, "make_symcache", None)  # it must not be needed
     assert UserSymbols(images, cache=cache).frames(image, [address]) == fresh
     assert fresh[0][0].symbol == "hidden"
+
+
+@needs_gcc
+def test_a_child_makes_a_large_table_and_this_process_maps_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(symcaches, "LARGE_BYTES", 1)
+    monkeypatch.setattr(symcaches, "make_symcache", None)  # it must not be needed here
+    program = compiled(tmp_path, TWO, "-O2", "-g")
+    images, image = image_of(program)
+    symbols = UserSymbols(images, cache=DiskCache(tmp_path / "kept" / "symbols"))
+    [frames] = symbols.frames(image, [addresses_of(program, "hidden")[0]])
+    assert (frames[0].symbol, frames[0].file) == ("hidden", f"{program}.c")
+    assert str(tmp_path / "kept" / "symbols") in Path("/proc/self/maps").read_text()
+    assert symbols.child_cpu_s > 0
+
+
+@needs_gcc
+def test_a_child_that_crashes_leaves_code_without_names(tmp_path, monkeypatch):
+    crashes = tmp_path / "crashes"
+    crashes.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    crashes.chmod(0o755)
+    monkeypatch.setattr(symcaches, "LARGE_BYTES", 1)
+    program = compiled(tmp_path, TWO, "-O2", "-g")
+    address = addresses_of(program, "hidden")[0]
+    images, image = image_of(program)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", str(crashes))
+        cache = DiskCache(tmp_path / "kept" / "symbols")
+        [frames] = UserSymbols(images, cache=cache).frames(image, [address])
+    assert not frames[0].symbolised
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", str(tmp_path / "no-such-program"))
+        [frames] = UserSymbols(images, cache=cache).frames(image, [address])
+    assert frames[0].symbol == "hidden", "what no child can make is made here"
+
+
+@needs_gcc
+def test_a_child_that_takes_too_long_is_given_up(tmp_path, monkeypatch):
+    waits = tmp_path / "waits"
+    waits.write_text("#!/bin/sh\nexec sleep 60\n")
+    waits.chmod(0o755)
+    monkeypatch.setattr(symcaches, "LARGE_BYTES", 1)
+    monkeypatch.setattr(sys, "executable", str(waits))
+    program = compiled(tmp_path, TWO, "-O2", "-g")
+    address = addresses_of(program, "hidden")[0]
+    images, image = image_of(program)
+    symbols = UserSymbols(images, cache=DiskCache(tmp_path / "kept" / "symbols"))
+    hurry = threading.Timer(0.3, lambda: symbols.hurry(time.monotonic()))
+    hurry.start()
+    [frames] = symbols.frames(image, [address])
+    assert not frames[0].symbolised
+    assert symbols.skipped == {"program"}
 
 
 @needs_gcc

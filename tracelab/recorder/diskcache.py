@@ -14,6 +14,8 @@ from pathlib import Path
 
 MAX_BYTES = 1 << 30  #: of one cache; the values that were not used for longest go
 _SUFFIX = ".cache"
+_BLOCK_BYTES = 1 << 20
+_CHECK_BYTES = 41  #: hexadecimal, and a newline
 
 
 def digest(*parts: bytes) -> str:
@@ -23,6 +25,10 @@ def digest(*parts: bytes) -> str:
         mixed.update(len(part).to_bytes(8, "little"))
         mixed.update(part)
     return mixed.hexdigest()
+
+
+def _check(mixed: hashlib.blake2b) -> bytes:
+    return mixed.hexdigest().encode() + b"\n"
 
 
 class DiskCache:
@@ -40,16 +46,31 @@ class DiskCache:
 
     def get(self, key: str) -> bytes | None:
         """The value of a key, or None."""
+        path = self.path(key)
+        with contextlib.suppress(OSError):
+            return path.read_bytes()[:-_CHECK_BYTES] if path else None
+        return None
+
+    def path(self, key: str) -> Path | None:
+        """The file that has the value of a key and, after it, _CHECK_BYTES by which it was checked; or None.
+
+        Nothing is written to it any more, so that it may be mapped.
+        """
         if self.folder is None:
             return None
         path = self.folder / f"{key}{_SUFFIX}"
         try:
-            value = path.read_bytes()
+            with path.open("rb") as file:
+                left = os.fstat(file.fileno()).st_size - _CHECK_BYTES
+                mixed = hashlib.blake2b(digest_size=20)
+                while left > 0 and (block := file.read(min(_BLOCK_BYTES, left))):
+                    mixed.update(block)
+                    left -= len(block)
+                sound = not left and file.read() == _check(mixed)
             os.utime(path)
         except OSError:
             return None
-        check, _, value = value.partition(b"\n")
-        return value if check == digest(value).encode() else None
+        return path if sound else None
 
     def put(self, key: str, value: bytes) -> None:
         """Keep a value; a full disk, or any other trouble, only means that it is not kept."""
@@ -57,7 +78,9 @@ class DiskCache:
             return
         part = self.folder / f"{key}.{os.getpid()}.tmp"
         try:
-            part.write_bytes(digest(value).encode() + b"\n" + value)
+            with part.open("wb") as file:
+                file.write(value)
+                file.write(_check(hashlib.blake2b(value, digest_size=20)))
             part.replace(self.folder / f"{key}{_SUFFIX}")
         except OSError:
             with contextlib.suppress(OSError):

@@ -239,6 +239,10 @@ class Elf:
         struct.pack_into("<QQ", body, 32, 64, len(body))
         return bytes(body + table)
 
+    def symbols_size(self) -> int:
+        """Bytes of what `symbols_only` would keep, unpacked."""
+        return sum(self._believed_size(self.sections[i]) for i in self._kept_sections(MAX_DEBUG_BYTES))
+
     def _kept_sections(self, max_debug_bytes: int) -> set[int]:
         sizes = {i: self._believed_size(s) for i, s in enumerate(self.sections)}
         symbols = {i for i, s in enumerate(self.sections) if s.kind in (SHT_SYMTAB, SHT_DYNSYM)}

@@ -120,7 +120,7 @@ class Pipeline:
         self._streams = streams
         self._sideband = sideband
         self._tasks = tasks
-        self._resolver = resolver
+        self.resolver = resolver
         self._functions = FunctionNames(lambda: resolver.kernel if resolver else KernelSymbols.running())
         self._bpf = bpf
         self._governor = governor
@@ -153,13 +153,13 @@ class Pipeline:
 
     def start(self) -> None:
         """Begin; the probes may be attached before or after."""
-        self._sideband.watch(_looking(self._tasks, self._resolver))
+        self._sideband.watch(_looking(self._tasks, self.resolver))
         for thread in self._threads.values():
             thread.start()
 
     def notes(self) -> list[str]:
         """What must be said about the recording as a whole."""
-        if not self._resolver or not (skipped := self._resolver.skipped):
+        if not self.resolver or not (skipped := self.resolver.skipped):
             return []
         files = ", ".join(skipped[:3]) + (f" and {len(skipped) - 3} more" if len(skipped) > 3 else "")
         return [
@@ -180,8 +180,8 @@ class Pipeline:
         self._threads["readings"].join()
         self._to_resolve.put(None)
         self._threads["stacks"].join(HURRY_AFTER_S)
-        if self._resolver is not None and self._threads["stacks"].is_alive():
-            self._resolver.hurry()
+        if self.resolver is not None and self._threads["stacks"].is_alive():
+            self.resolver.hurry()
         self._threads["stacks"].join()
         self._to_write.put(None)
         self._threads["writer"].join()
@@ -290,16 +290,16 @@ class Pipeline:
         self._follow(self._sideband.read())
 
     def _unwound(self, probe: LoadedProbe, records: Records) -> list[tuple[LoadedProbe, Traces]]:
-        return [(probe, self._resolver.unwind(records))] if self._resolver is not None else []
+        return [(probe, self.resolver.unwind(records))] if self.resolver is not None else []
 
     def _name(self, unnamed: deque[tuple[LoadedProbe, Traces]], *, all_of_them: bool) -> None:
         """Name and write what has been unwound, as far as symbols can be read in a while, or all of it."""
         until = time.monotonic() + NAMING_S
-        while unnamed and self._resolver is not None and (all_of_them or time.monotonic() < until):
+        while unnamed and self.resolver is not None and (all_of_them or time.monotonic() < until):
             probe, traces = unnamed[0]
-            if all_of_them or not self._resolver.prepare(traces):
+            if all_of_them or not self.resolver.prepare(traces):
                 unnamed.popleft()
-                resolved = self._resolver.name(traces, at_events=not probe.is_clocked)
+                resolved = self.resolver.name(traces, at_events=not probe.is_clocked)
                 self._write_samples(probe, traces.records, resolved)
 
     def _next_samples(self, within_s: float) -> tuple[list[tuple[LoadedProbe, Records]], bool]:
@@ -327,9 +327,9 @@ class Pipeline:
             if isinstance(record, Lost):
                 row = (record.time_ns, record.cpu, "side-band", "side-band full", record.records)
                 self.put("losses", readings.batch("losses", [row]))
-        if self._resolver is None:
+        if self.resolver is None:
             return
-        spaces = self._resolver.spaces
+        spaces = self.resolver.spaces
         for record in records:
             match record:
                 case Mapped(t, pid, start, size, offset, path, build_id, inode):
@@ -341,7 +341,7 @@ class Pipeline:
                 case Exit(t, pid, tid) if tid == pid:
                     spaces.exit(t, pid)
                 case KernelSymbol(t, address, size, name, False):
-                    self._resolver.kernel.bpf_symbol(t, address, size, name)
+                    self.resolver.kernel.bpf_symbol(t, address, size, name)
         self._copy_deep()
 
     def _write_samples(self, probe: LoadedProbe, records: Records, resolved: Resolved) -> None:
@@ -370,7 +370,7 @@ class Pipeline:
 
     def _copy_deep(self) -> None:
         """Tell the probes of which processes to copy more, and of which not any more."""
-        if self._resolver is None or (wanted := self._resolver.deep_pids) == self._deep:
+        if self.resolver is None or (wanted := self.resolver.deep_pids) == self._deep:
             return
         for loaded in self._probes.values():
             if loaded.probe.table == "samples":

@@ -343,6 +343,7 @@ class Recording:
         self.manifest.targets = self._targets.describe()
         usage = resource.getrusage(resource.RUSAGE_SELF)
         cpu_s = usage.ru_utime + usage.ru_stime - self._usage.ru_utime - self._usage.ru_stime
+        cpu_s += pipeline.resolver.child_cpu_s if pipeline.resolver else 0.0
         self.manifest.recorder["cpu_ns"] = int(cpu_s * 1e9)
         self.manifest.recorder["max_rss_bytes"] = usage.ru_maxrss << 10
 

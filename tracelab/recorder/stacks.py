@@ -113,6 +113,11 @@ class StackResolver:
         """Files that were not read because there was no time."""
         return sorted(self._unwinder.tables.skipped | self._symbols.skipped)
 
+    @property
+    def child_cpu_s(self) -> float:
+        """CPU time of processes that have read symbols."""
+        return self._symbols.child_cpu_s
+
     def resolve(self, records: npt.NDArray[np.void], *, at_events: bool = False) -> Resolved:
         """The stacks of samples, laid out as struct head in bpf/stack.h with a copy of the stack of any length.
 

@@ -6,7 +6,6 @@ Everything here reads what a traced process could have forged: any trouble means
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -15,16 +14,15 @@ from typing import Any, NamedTuple
 from tracelab.profile import Frame
 from tracelab.recorder.debugfiles import debug_elf, packed_elf
 from tracelab.recorder.demangle import demangle
-from tracelab.recorder.diskcache import DiskCache, digest
-from tracelab.recorder.elf import FORGED, Elf, FileSource
+from tracelab.recorder.diskcache import DiskCache
+from tracelab.recorder.elf import FORGED, FileSource
 from tracelab.recorder.gopclntab import GoNames, go_table
 from tracelab.recorder.images import Image, Images
 from tracelab.recorder.perfmap import PerfMap
+from tracelab.recorder.symcaches import SymCaches
 
-MAX_TABLE_BYTES = 64 << 20  #: symbol tables held in memory; the one not used for longest goes
-WORTH_KEEPING = 256 << 10  #: bytes of symbols from which it takes longer to make a table than to read it
+MAX_TABLE_BYTES = 64 << 20  #: symbol tables held or mapped; the one not used for longest goes
 QUICKLY_READ_BYTES = 4 << 20  #: of symbols, in 0.05 s or so
-FORMAT = 2  #: changes with what is made of a file's symbols
 MAX_SYMBOL = 4096  #: longest name that is kept
 _MAX_NAMES = 1 << 16
 _MAX_PERF_MAPS = 256
@@ -55,7 +53,7 @@ class UserSymbols:
         self._until = float("inf")
         self._images = images
         self._function_start = function_start
-        self._cache = cache or DiskCache.of_user("symbols")
+        self._symcaches = SymCaches(cache or DiskCache.of_user("symbols"))
         self._tables: OrderedDict[int, _Tables] = OrderedDict()
         self._read_before: set[int] = set()  #: numbers of images
         self._names: dict[str, str] = {}
@@ -80,6 +78,12 @@ class UserSymbols:
     def hurry(self, until: float) -> None:
         """From now on read small symbol tables alone, no lines, and nothing from `until` of time.monotonic() on."""
         self._until = until
+        self._symcaches.hurry(until)
+
+    @property
+    def child_cpu_s(self) -> float:
+        """CPU time of processes that have read symbols."""
+        return self._symcaches.child_cpu_s
 
     def learned(self, image: Image) -> bool:
         """Whether a JIT has listed more of its code since it was last asked."""
@@ -139,7 +143,15 @@ class UserSymbols:
                 return _Tables((), 0)
         root = image.paths[0].removesuffix(image.paths[-1]) if image.paths else ""
         separate = debug_elf(image.elf, image.paths[-1] if image.paths else "", root)
-        made = [self._make(elf) for elf in (separate, image.elf, packed_elf(image.elf)) if elf is not None]
+        made = []
+        try:
+            made = [
+                self._symcaches.of(elf)
+                for elf in (separate, image.elf, packed_elf(image.elf))
+                if elf is not None
+            ]
+        except TimeoutError:
+            self.skipped.add(image.short_name)
         if separate is not None and isinstance(separate.source, FileSource):
             separate.source.close()
         good = [m for m in made if m is not None]
@@ -150,26 +162,6 @@ class UserSymbols:
                 size += go.data.nbytes
         return _Tables(tuple(caches), size)
 
-    def _make(self, elf: Elf) -> tuple[Any, int] | None:
-        """A symcache and its size; None when there are no symbols, or they make no sense."""
-        quickly = self._until < float("inf")
-        key = "" if quickly else _key(elf)
-        try:
-            kept = self._cache.get(key) if key else None
-            if kept is not None:
-                return _symcache().from_bytes(kept), len(kept)
-            symbols = b""
-            with contextlib.suppress(*FORGED):
-                symbols = elf.symbols_only(0 if quickly else None)
-            if not symbols:
-                return None
-            table, packed = _make_symcache(symbols)
-        except Exception:  # a dozen kinds, panics of the Rust library among them
-            return None
-        if key and len(symbols) >= WORTH_KEEPING:
-            self._cache.put(key, packed)
-        return table, len(packed)
-
     def _perf_map(self, pid: int) -> PerfMap:
         found = self._perf_maps.get(pid)
         if found is None:
@@ -179,28 +171,6 @@ class UserSymbols:
                 self._perf_maps.popitem(last=False)
         self._perf_maps.move_to_end(pid)
         return found
-
-
-def _key(elf: Elf) -> str:
-    """Of one state of one file: whatever changes its content also changes the time that nobody can set, its ctime."""
-    if not isinstance(elf.source, FileSource):
-        return ""
-    about = (FORMAT, importlib.metadata.version("symbolic"), *elf.source.identity, elf.source.changed_ns)
-    return digest(repr(about).encode())
-
-
-def _make_symcache(symbols: bytes) -> tuple[Any, bytes]:
-    from symbolic.debuginfo import Archive
-
-    archive: Any = Archive.from_bytes(symbols)  # which borrows the bytes
-    table = next(archive.iter_objects()).make_symcache()
-    return table, table.open_stream().read()
-
-
-def _symcache() -> Any:
-    from symbolic.symcache import SymCache
-
-    return SymCache
 
 
 def unsymbolised(image: Image | None, address: int, function: int | None = None) -> Frame:
