@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import pyarrow as pa
 
 from tracelab.recorder import introspect
 from tracelab.recorder.loader import LoadedProbe
-from tracelab.recorder.sampling import Budget
+from tracelab.recorder.sampling import MAX_N, Budget
 
 WARM_UP_S = 2.0  #: starting costs more than recording, and is not what is governed
 
@@ -18,12 +18,15 @@ WARM_UP_S = 2.0  #: starting costs more than recording, and is not what is gover
 class Governor:
     """Told of each reading of run statistics, sets N of its probes; `changes` is what it did.
 
-    The cost is the recorder's own CPU time and the net run time of its programs, as a share of one CPU.
+    The cost is the recorder's own CPU time and the net run time of its programs, as a share of one CPU. Probes come
+    with the N that was asked for, of which N of the budget is a multiple. Those that a clock asks for records, as
+    often as was said, are counted and left alone.
     """
 
-    def __init__(self, share: float, probes: Sequence[LoadedProbe], floor_ns: float = 0.0) -> None:
+    def __init__(self, share: float, probes: Mapping[LoadedProbe, int], floor_ns: float = 0.0) -> None:
         self.budget = Budget(share)
         self.changes: list[dict[str, float]] = []
+        self.exhausted = ""  #: why the budget was not kept, if it was not
         self._probes = probes
         self._floor_ns = floor_ns
         self._own = {introspect.program(fd).prog_id for probe in probes for fd in probe.prog_fds()}
@@ -40,12 +43,19 @@ class Governor:
             return None
         cost = (cpu_s - self._cpu_s) / max(1e-3, now - self._at) + self._programs_share(stats)
         self._cpu_s, self._at = cpu_s, now
-        before = self.budget.n
+        before, exhausted = self.budget.n, self.budget.exhausted
         n = self.budget.next_n(cost)
+        if self.budget.exhausted and not exhausted:
+            self.exhausted = (
+                f"budget: {self.budget.share:.1%} of a CPU was asked for, and recording took {cost:.1%}: "
+                f"to keep fewer events than one of {n} saves next to nothing, as those left out cost time, too; "
+                "name fewer events or one process"
+            )
         if n == before:
             return None
-        for probe in self._probes:
-            probe.set_one_in(n)
+        for probe, asked in self._probes.items():
+            if not probe.is_clocked:
+                probe.set_one_in(min(MAX_N, asked * n))
         self.changes.append(
             {"time_ns": time.clock_gettime_ns(time.CLOCK_MONOTONIC), "one_in": n, "cost": round(cost, 4)}
         )

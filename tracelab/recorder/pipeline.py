@@ -159,12 +159,11 @@ class Pipeline:
 
     def notes(self) -> list[str]:
         """What must be said about the recording as a whole."""
-        if not self.resolver or not (skipped := self.resolver.skipped):
-            return []
-        files = ", ".join(skipped[:3]) + (f" and {len(skipped) - 3} more" if len(skipped) > 3 else "")
-        return [
-            f"no time was left to read {files}: stacks there are cut short or lack names; record again to have them"
-        ]
+        notes = [self._governor.exhausted] if self._governor and self._governor.exhausted else []
+        if self.resolver and (skipped := self.resolver.skipped):
+            files = ", ".join(skipped[:3]) + (f" and {len(skipped) - 3} more" if len(skipped) > 3 else "")
+            notes.append(f"no time was left to read {files}: stacks there lack callers or names; record again")
+        return notes
 
     def put(self, table: str, rows: pa.RecordBatch) -> None:
         """Have rows written that come from elsewhere."""

@@ -310,9 +310,9 @@ class Recording:
         """What keeps the recorder in its budget, if one was asked for."""
         if not self.options.budget:
             return None
-        sampled = [p for p in self._loaded if p.probe.table == "events"]
+        probes = {p: self.options.sampling(p.probe.name).n for p in self._loaded}
         floor_ns = float(self.manifest.calibration.get("bpf_stats_floor_ns", 0.0))
-        return Governor(parse_budget(self.options.budget), sampled, floor_ns)
+        return Governor(parse_budget(self.options.budget), probes, floor_ns)
 
     def _resolver(self) -> StackResolver | None:
         if not any(p.probe.table == "samples" for p in self._loaded):

@@ -13,7 +13,10 @@ from tracelab.errors import UsageError
 
 WINDOW_NS = 1 << 27  #: over which the rate of a key is limited
 MAX_N = 1 << 20
-BUDGET_SLACK = 0.5  #: below this share of the budget, N comes down again
+BUDGET_SLACK = 0.5  #: below this share of the budget, N comes down again,
+CALM_READINGS = 5  #: when it was there for so many readings
+SAVED_NOTHING = 0.9  #: the cost under a larger N, as a share of that before
+PATIENCE = 10  #: readings until that is tried again
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +74,34 @@ def parse_budget(text: str) -> float:
 class Budget:
     """Follows what the recorder costs, and chooses N: it doubles while over the budget, and halves while far below.
 
+    Events that are left out cost something, too. Where a larger N saved next to nothing, it is taken back, and tried
+    again after a while: then the budget cannot be kept, and `exhausted` is true.
+
     Pure: it is told the cost since the last call, and answers with N.
     """
 
     share: float  #: of one CPU
     n: int = 1
-    calm: int = 0  #: readings in a row that were far below
+    exhausted: bool = False
+    _calm: int = 0  #: readings in a row that were far below
+    _wait: int = 0  #: readings until a larger N is tried again
+    _raised: tuple[float, int] | None = None  #: cost and N before this one, where that was smaller
 
     def next_n(self, cost: float) -> int:
         """N from now on, after a reading in which the recorder took that share of one CPU."""
-        if cost > self.share:
-            factor = 2 if cost < 4 * self.share else 4
-            self.n = min(MAX_N, self.n * factor)
-            self.calm = 0
-        elif cost < BUDGET_SLACK * self.share:
-            self.calm += 1
-            if self.calm >= 5 and self.n > 1:
+        raised, self._raised = self._raised, None
+        self._calm = self._calm + 1 if cost < BUDGET_SLACK * self.share else 0
+        if cost <= self.share:
+            self.exhausted, self._wait = False, 0
+            if self._calm >= CALM_READINGS and self.n > 1:
                 self.n //= 2
-                self.calm = 0
+                self._calm = 0
+        elif raised is not None and cost > SAVED_NOTHING * raised[0]:
+            self.exhausted, self._wait = True, PATIENCE
+            self.n = raised[1]
+        elif self._wait:
+            self._wait -= 1
         else:
-            self.calm = 0
+            self._raised = (cost, self.n)
+            self.n = min(MAX_N, self.n * (2 if cost < 4 * self.share else 4))
         return self.n
