@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
 from pathlib import Path
@@ -15,9 +16,12 @@ from tracelab.recorder.recording import Recording
 #: A program that takes long enough to be sampled, at every system call of one process.
 SLOW = r"""
 BPF_HASH(seen, u64, u64, 4096);
-RAW_TRACEPOINT_PROBE(sys_enter)
+BPF_ARRAY(asked, u32, 1);
+int slow_on_enter(struct bpf_raw_tracepoint_args *ctx)
 {
-    if ((bpf_get_current_pid_tgid() >> 32) != ASKED)
+    int zero = 0;
+    u32 *pid = asked.lookup(&zero);
+    if (!pid || (bpf_get_current_pid_tgid() >> 32) != *pid)
         return 0;
     u64 key = ctx->args[1], one = 1;
 #pragma unroll
@@ -30,17 +34,24 @@ RAW_TRACEPOINT_PROBE(sys_enter)
 """
 
 
+def cpu_seconds(pid: int) -> float:
+    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def test_a_program_that_was_loaded_and_unloaded_meanwhile_is_named(tmp_path: Path) -> None:
+    bcc = import_bcc()
+    with own_headers():
+        program = bcc.BPF(text=SLOW.encode(), cflags=["-w"])
     recording = Recording(tmp_path / "s", Options(events="oncpu", hz=499)).start()
     try:
         command = recording.run(workload("calls", 100_000_000))
-        with own_headers():
-            program = import_bcc().BPF(text=SLOW.encode(), cflags=["-w", f"-DASKED={command.pid}"])
-        spent_s, until = 0.0, time.monotonic() + 60
-        while spent_s < 3 and time.monotonic() < until:
+        program[b"asked"][ctypes.c_int(0)] = ctypes.c_uint32(command.pid)
+        program.load_func(b"slow_on_enter", bcc.BPF.RAW_TRACEPOINT)
+        program.attach_raw_tracepoint(tp=b"sys_enter", fn_name=b"slow_on_enter")
+        began_s, until = cpu_seconds(command.pid), time.monotonic() + 60
+        while cpu_seconds(command.pid) < began_s + 3 and time.monotonic() < until:
             time.sleep(0.1)
-            ticks = Path(f"/proc/{command.pid}/stat").read_text().rpartition(")")[2].split()
-            spent_s = (int(ticks[11]) + int(ticks[12])) / os.sysconf("SC_CLK_TCK")
         program.cleanup()  # what was sampled last is looked up when it is gone
         command.kill()
         command.wait()
@@ -48,7 +59,7 @@ def test_a_program_that_was_loaded_and_unloaded_meanwhile_is_named(tmp_path: Pat
         recording.stop()
     profile = tl.open(tmp_path / "s").select(pid=command.pid).profile()
     named = sum(
-        w for stack, w in profile.stacks() if any("raw_tracepoint__sys_enter" in f.symbol for f in stack)
+        w for stack, w in profile.stacks() if any("slow_on_enter" in f.symbol for f in stack)
     )
     assert named / profile.total > 0.3
     unnamed = [f for f in profile.frames if f.domain in ("kernel", "bpf") and f.symbol.startswith("[")]

@@ -81,6 +81,7 @@ def test_a_cplusplus_compiler_reaches_its_root_from_its_first_sample_on(
     assert sum(len(s.user) > 40 for s in samples) > 20, "its stacks are not as deep as thought"
 
 
+@pytest.mark.timing
 def test_python_reaches_its_root(tmp_path: Path) -> None:
     assert check_roots(sampled(tmp_path, PYTHON, SOURCES / "busy.py", SECONDS), C_ROOTS) >= 0.99
 
@@ -97,6 +98,7 @@ def test_node_reaches_its_root_through_jit_code_which_keeps_frame_pointers(tmp_p
     assert sum(any(name.startswith("[jit]") for name in s.user) for s in samples) > 20
 
 
+@pytest.mark.timing
 @needs("java", "default-jdk-headless")
 @needs("javac", "default-jdk-headless")
 def test_java_without_frame_pointers_is_marked_and_with_them_reaches_its_root(tmp_path: Path) -> None:

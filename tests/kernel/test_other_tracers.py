@@ -126,6 +126,15 @@ def named(rows: Rows, name: str, **about: object) -> dict[str, Any]:
     return [r for r in rows if r["name"] == name and os.getpid() in r["owner_pids"]][-1]
 
 
+def reading_of_map(readings: Readings, number: int) -> dict[str, Any]:
+    """The next reading of a map in which it is its turn to be counted; on a slow machine few are, each time."""
+    for _ in range(100):
+        (row,) = [r for r in readings.take()["bpf_map_stats"] if r["map_id"] == number]
+        if row["entries"] is not None:
+            return row
+    pytest.fail("the map's entries are never counted")
+
+
 def test_a_bcc_tracer_is_shown_with_what_it_is_attached_to(tracer: Any, readings: Readings) -> None:
     bcc = import_bcc()
     tracer.attach_raw_tracepoint(tp=b"sched_process_exit", fn_name=b"on_exit")
@@ -196,9 +205,11 @@ def test_a_tracepoint_that_is_attached_by_a_link_is_told_once_and_with_it(
         os.close(link)
         os.close(event)
     about = named(taken["bpf_progs"], "on_event")
-    (row,) = [r for r in taken["bpf_links"] if r["prog_id"] == about["prog_id"]]
-    assert (row["type"], row["target"]) == ("tracepoint", "syscalls:sys_enter_sync")
-    assert row["link_id"] is not None
+    links = [r for r in taken["bpf_links"] if r["prog_id"] == about["prog_id"]]
+    assert [(r["type"], r["target"], r["change"]) for r in links] == [
+        ("tracepoint", "syscalls:sys_enter_sync", "seen")
+    ]
+    assert links[0]["link_id"] is not None
     assert about["attach"] == "tracepoint syscalls:sys_enter_sync"
 
 
@@ -295,6 +306,9 @@ def test_entries_in_use_are_those_that_the_tracer_put_in(tracer: Any, readings: 
     taken = readings.take()
     maps = {m["map_id"]: m["name"] for m in taken["bpf_maps"] if os.getpid() in m["owner_pids"]}
     stats = {maps[r["map_id"]]: r for r in taken["bpf_map_stats"] if r["map_id"] in maps}
+    for name, row in stats.items():
+        if row["entries"] is None and name not in ("slots", "ring"):
+            stats[name] = reading_of_map(readings, row["map_id"])
     assert {name: (r["entries"], r["entries_exact"]) for name, r in stats.items()} == {
         "by_pid": (11, 1),
         "recent": (7, 1),
@@ -321,7 +335,7 @@ def test_stacks_in_a_stack_map_are_counted(tracer: Any, readings: Readings) -> N
             os.getppid()
         program.detach_raw_tracepoint(tp=b"sys_exit")
         number = introspect.map_id(program[b"traces"].map_fd)
-        (row,) = [r for r in readings.take()["bpf_map_stats"] if r["map_id"] == number]
+        row = reading_of_map(readings, number)
         assert (row["entries"], row["entries_exact"]) == (len(list(program[b"traces"].keys())), 1)
     finally:
         program.cleanup()

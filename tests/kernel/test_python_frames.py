@@ -64,6 +64,7 @@ def named_share(profile: Profile) -> float:
     return weight_of(profile, lambda s: has_loop(s) and bool(python_of(s))) / weight_of(profile, has_loop)
 
 
+@pytest.mark.timing
 def test_python_functions_share_time_as_they_spent_it(tmp_path: Path) -> None:
     recording = recorded(tmp_path / "s", workload("pysplit", 5), events="oncpu", hz=199, python=("auto",))
     profile = tl.open(tmp_path / "s").select(pid=command_pid(recording)).profile()
@@ -71,6 +72,7 @@ def test_python_functions_share_time_as_they_spent_it(tmp_path: Path) -> None:
     assert named_share(profile) >= 0.95
 
 
+@pytest.mark.timing
 def test_python_functions_stand_between_the_native_frames_that_run_them_and_those_that_they_call(
     tmp_path: Path,
 ) -> None:
@@ -91,6 +93,7 @@ def test_python_functions_stand_between_the_native_frames_that_run_them_and_thos
     assert module.line > 0
 
 
+@pytest.mark.timing
 def test_a_callback_from_c_stands_above_the_native_frames_that_call_it(tmp_path: Path) -> None:
     argv = [interpreter("3.13"), *workload("pysplit", 4)[1:]]
     recording = recorded(tmp_path / "s", argv, events="oncpu", hz=199, python=("auto",))
@@ -104,6 +107,7 @@ def test_a_callback_from_c_stands_above_the_native_frames_that_call_it(tmp_path:
     assert weight_of(profile, called_by_sort) > 0
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("version", PYTHONS)
 def test_other_versions_are_read_as_well(tmp_path: Path, version: str) -> None:
     argv = [interpreter(version), *workload("pysplit", 4)[1:]]
@@ -265,6 +269,7 @@ def readers_of(pid: int) -> list[int]:
     return found
 
 
+@pytest.mark.timing
 def test_a_python_frame_is_no_native_one(tmp_path: Path) -> None:
     recorded(tmp_path / "s", workload("pysplit", 2), events="oncpu", hz=99, python=("auto",))
     wall = tl.open(tmp_path / "s").profile(kind="python")

@@ -9,8 +9,8 @@ Debian's cloud kernels have what a distribution's kernel has, kprobes and BTF am
 the mirror that apt knows into build/kernels, nothing is installed, and `make clean` removes it. It boots
 under qemu in about 5 s, with this machine's files below a layer in memory: the tests run there as they stand
 here, in this folder's .venv, and write nothing here. With KVM it has two CPUs and is about as fast as here;
-without, it has one that is ten times slower, and tests marked slow are left out unless PYTEST_ARGS asks for
-some.
+without, it has one that is ten times slower, and tests marked slow or timing are left out unless PYTEST_ARGS
+asks for some.
 
 What each kernel left behind is in build/kernels/VERSION/results: `output` of pytest, `console` of the kernel,
 `outcomes` line by line. Exit code 0: every kernel ran and nothing failed; 1: something failed; 2: a kernel
@@ -38,7 +38,7 @@ BUILD = ROOT / "build" / "kernels"
 RUNNING = "running"
 LIMIT_S = 3600  # for all tests on one kernel; about 10 s each without KVM
 TEST_LIMIT_S = 300
-NOT_SLOW = ["-m", "not slow"]
+NOT_SLOW = ["-m", "not slow and not timing"]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tracelab.recorder import attachments, instructions, introspect
@@ -81,6 +81,7 @@ class LoadedPrograms:
 
     def _attachments(self, held: Held) -> set[Attachment]:
         """All that is known to be attached; what has a link is not told again without it."""
+        self._place_links(held)
         linked = {(a.prog_id, a.type, a.target) for a in self._links.values()}
         unlinked = [*held.attached, *self._cgroups]
         known = {a.prog_id for a in (*self._links.values(), *unlinked)}
@@ -93,6 +94,17 @@ class LoadedPrograms:
             *(a for a in self._links.values() if a.prog_id in loaded),
             *(a for a in unlinked if a.prog_id in loaded and (a.prog_id, a.type, a.target) not in linked),
         }
+
+    def _place_links(self, held: Held) -> None:
+        """Of links of perf events a kernel before 6.6 does not tell where they are; the perf events themselves do."""
+        places: dict[int, list[Attachment]] = {}
+        for place in sorted(held.attached, key=str):
+            places.setdefault(place.prog_id, []).append(place)
+        for number, link in self._links.items():
+            found = places.get(link.prog_id)
+            if link.type == "perf_event" and link.target is None and found:
+                place = found.pop(0) if len(found) > 1 else found[0]
+                self._links[number] = replace(link, type=place.type, target=place.target)
 
     def _row(
         self, now_ns: int, known: _Known, attach: str | None, owners: tuple[int, ...]
