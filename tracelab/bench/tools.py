@@ -86,11 +86,50 @@ class Tool(Tracer):
         return Outcome(0, 0, None, time.time_ns())
 
 
+class BccProfile(Tool):
+    """BCC's `profile`, which compiles against kernel headers: this kernel's, else any that are installed.
+
+    What it takes from them, registers and the layout of its own keys, is the same in all of them.
+    """
+
+    def refusal(self) -> str | None:
+        """Needs headers of some kernel, too."""
+        if not _OWN_HEADERS.is_dir() and _debian_headers() is None:
+            return "no headers of any kernel are installed; install linux-headers-cloud-amd64"
+        return super().refusal()
+
+    def command(self, pid: int, folder: Path) -> list[str]:
+        """With headers of another kernel where this one has none."""
+        words = super().command(pid, folder)
+        headers = None if _OWN_HEADERS.is_dir() else _debian_headers()
+        if headers is None:
+            return words
+        for place in headers:
+            shutil.copytree(place, folder / "headers", copy_function=_link, dirs_exist_ok=True)
+        return ["env", f"BCC_KERNEL_SOURCE={folder / 'headers'}", *words]
+
+
+def _debian_headers() -> tuple[Path, Path] | None:
+    """The folders of all flavours and of one, of which Debian's headers of a kernel consist."""
+    for common in sorted(Path("/usr/src").glob("linux-headers-*-common"), reverse=True):
+        for flavour in sorted(common.parent.glob(common.name.removesuffix("common") + "*")):
+            if (flavour / "include" / "generated").is_dir():
+                return common, flavour
+    return None
+
+
+def _link(file: str, place: str) -> str:
+    Path(place).unlink(missing_ok=True)
+    os.symlink(file, place)
+    return place
+
+
+_OWN_HEADERS = Path("/lib/modules", os.uname().release, "build")
 _PERF = ["perf", "record", "-B", "-N", "--no-bpf-event", "-a", "-o", "FOLDER/data"]
 PROFILERS: tuple[Tracer, ...] = (
     Ours("--events", "oncpu"),
     Tool("bpftrace", ["bpftrace", "-e", _STACKS]),
-    Tool("BCC profile", ["profile-bpfcc", "-F", str(HZ), "-f"]),  # compiles against the headers of this kernel
+    BccProfile("BCC profile", ["profile-bpfcc", "-F", str(HZ), "-f"]),
     Tool("perf record -g", [*_PERF, "-g", "-F", str(HZ), "-e", "cpu-clock"]),
 )
 RECORDERS: tuple[Tracer, ...] = (
