@@ -128,6 +128,6 @@ def test_probes_that_nobody_asked_for_take_one_line(tmp_path: Path) -> None:
         "e": "no such tracepoint"
     }
     found = overview(tables_of(tmp_path, events=EVENTS, manifest={"not_recorded": told}))["not_recorded"]
-    assert found["a, b, c, d"].startswith("record with --events; ")
+    assert found["4 probes"].startswith("a, b, c, d: record with --events; ")
     assert found["e"] == "no such tracepoint"
     assert "a" not in found

@@ -85,8 +85,8 @@ def _not_recorded(tables: Tables) -> dict[str, str]:
     unasked = [what for what, how in told.items() if how.endswith(f"record with --events {what}")]
     if len(unasked) > 3:
         told = {what: how for what, how in told.items() if what not in unasked}
-        told[", ".join(unasked)] = (
-            "record with --events; `tracelab probes` tells what each of these probes records"
+        told[f"{len(unasked)} probes"] = (
+            f"{', '.join(unasked)}: record with --events; `tracelab probes` tells what each of them records"
         )
     missing = {name: TABLES[name].how_to_record for name in NOTABLE if not tables.has(name)}
     if told:  # the recorder names probes and says why
