@@ -33,5 +33,5 @@ int on_sample(struct bpf_perf_event_data *ctx)
 	account = asked(pid_tgid);
 	if (!account)
 		return 0;
-	return take_sample(ctx, account, pid_tgid, (ctx->regs[CS] & USER_MODE) == USER_MODE, ctx->sample_period, 0, 1);
+	return take_sample(ctx, account, pid_tgid, WHERE(ctx->regs), ctx->sample_period, 0, 1);
 }

@@ -81,7 +81,7 @@ INLINE void leave(void *ctx, u32 state)
 		wait->what = TAKEN_DEEP;
 		if (!slot)
 			return;
-		fill_head(ctx, &slot->head, pid_tgid, 0);
+		fill_head(ctx, &slot->head, pid_tgid, IN_KERNEL);
 		if (slot->head.user_ok)
 			slot->head.stack_bytes = copy_stack(slot->stack, slot->head.regs[SP], DEEP_PAGES);
 		slot->head.time_ns = wait->start_ns;
@@ -92,7 +92,7 @@ INLINE void leave(void *ctx, u32 state)
 		wait->what = TAKEN;
 		if (!slot)
 			return;
-		fill_head(ctx, &slot->head, pid_tgid, 0);
+		fill_head(ctx, &slot->head, pid_tgid, IN_KERNEL);
 		if (slot->head.user_ok)
 			slot->head.stack_bytes = copy_stack(slot->stack, slot->head.regs[SP], STACK_PAGES);
 		slot->head.time_ns = wait->start_ns;

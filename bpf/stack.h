@@ -20,6 +20,12 @@
 #define REGISTERS 21
 #define USER_MODE 3
 
+/* Where a thread is sampled. In the interrupt that asks for the sample, what it interrupted is further up the stack. */
+#define IN_USER 0
+#define IN_KERNEL 1
+#define IN_INTERRUPT 2
+#define WHERE(regs) (((regs)[CS] & USER_MODE) == USER_MODE ? IN_USER : IN_KERNEL)
+
 /* struct pt_regs of x86-64 as the kernel exports it, as an array: r15 first, ss last. */
 #define IP 16
 #define CS 17
@@ -36,6 +42,7 @@ struct head {
 	s32 kernel_bytes; /* or a negative errno */
 	u32 user_ok;	  /* whether regs are those of user mode */
 	u32 stack_bytes;  /* how much of the user stack was readable */
+	u32 in_interrupt; /* whether the kernel's stack begins in the interrupt that asked for this */
 	u64 kernel[KERNEL_FRAMES];
 	u64 regs[REGISTERS];
 };
@@ -87,14 +94,15 @@ INLINE int needs_deep_copy(u32 pid)
 }
 
 /* Who, when, both register sets; the kernel's stack as seen from `ctx`. */
-INLINE void fill_head(void *ctx, struct head *head, u64 pid_tgid, int from_user_mode)
+INLINE void fill_head(void *ctx, struct head *head, u64 pid_tgid, int where)
 {
+	head->in_interrupt = where == IN_INTERRUPT;
 	head->time_ns = bpf_ktime_get_ns();
 	head->pid = pid_tgid >> 32;
 	head->tid = pid_tgid;
 	head->cpu = bpf_get_smp_processor_id();
 	head->stack_bytes = 0;
-	head->kernel_bytes = from_user_mode ? 0 : bpf_get_stack(ctx, head->kernel, sizeof(head->kernel), 0);
+	head->kernel_bytes = where == IN_USER ? 0 : bpf_get_stack(ctx, head->kernel, sizeof(head->kernel), 0);
 	bpf_probe_read_kernel(head->regs, sizeof(head->regs), (void *)task_pt_regs(current_task_btf()));
 	head->user_ok = (head->regs[CS] & USER_MODE) == USER_MODE;
 }
@@ -123,7 +131,7 @@ INLINE u32 copy_stack(u8 *to, u64 from, const int pages)
 }
 
 /* A whole sample of the thread that runs, with `value` of the probe's unit; always returns 0. */
-INLINE int take_sample(void *ctx, struct account *account, u64 pid_tgid, int from_user_mode, u64 value, u64 key, u32 weight)
+INLINE int take_sample(void *ctx, struct account *account, u64 pid_tgid, int where, u64 value, u64 key, u32 weight)
 {
 	u32 pid = pid_tgid >> 32;
 
@@ -137,7 +145,7 @@ INLINE int take_sample(void *ctx, struct account *account, u64 pid_tgid, int fro
 		record->head.value = value;
 		record->head.key = key;
 		record->head.weight = weight;
-		fill_head(ctx, &record->head, pid_tgid, from_user_mode);
+		fill_head(ctx, &record->head, pid_tgid, where);
 		if (record->head.user_ok)
 			record->head.stack_bytes = copy_stack(record->stack, record->head.regs[SP], DEEP_PAGES);
 		deep_ring.ringbuf_submit(record, BPF_RB_NO_WAKEUP);
@@ -150,7 +158,7 @@ INLINE int take_sample(void *ctx, struct account *account, u64 pid_tgid, int fro
 		record->head.value = value;
 		record->head.key = key;
 		record->head.weight = weight;
-		fill_head(ctx, &record->head, pid_tgid, from_user_mode);
+		fill_head(ctx, &record->head, pid_tgid, where);
 		if (record->head.user_ok)
 			record->head.stack_bytes = copy_stack(record->stack, record->head.regs[SP], STACK_PAGES);
 		keep(account, record);

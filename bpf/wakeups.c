@@ -75,5 +75,5 @@ RAW_TRACEPOINT_PROBE(sched_waking)
 	weight = weight_of(account, 0);
 	if (!weight)
 		return 0;
-	return take_sample(ctx, account, pid_tgid, 0, waited, tid, weight);
+	return take_sample(ctx, account, pid_tgid, IN_KERNEL, waited, tid, weight);
 }

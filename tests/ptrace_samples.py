@@ -30,6 +30,7 @@ def record_dtype(stack_bytes: int = STACK_BYTES) -> np.dtype[np.void]:
             ("cpu", "u4"),
             ("kernel_bytes", "i4"),
             ("user_ok", "u4"),
+            ("in_interrupt", "u4"),
             ("stack_bytes", "u4"),
             ("kernel", "u8", (127,)),
             ("regs", "u8", (21,)),

@@ -85,7 +85,7 @@ def test_programs_stand_beside_the_process_as_heavy_as_their_net_run_time(tmp_pa
     assert (found.unit, found.total) == ("ns", pytest.approx(100 + 50_000 + 200_000))
     assert found.notes == (
         "0.3 ms in 3 eBPF programs, measured beside the samples; 3 sampled stacks tell what they did",
-        "programs of type kprobe and tracepoint cannot be caught by samples: the kernel forbids it",
+        "no sample caught programs of type kprobe and tracepoint: where timers have no tracepoints, none can",
     )
 
 

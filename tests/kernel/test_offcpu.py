@@ -186,12 +186,12 @@ def test_of_two_threads_that_share_a_slot_the_first_keeps_its_time_and_not_its_s
     asked = Filters(comm=(waits.name,)).macros()
     with taking("offcpu", STACKS=1, **ALL_DURATIONS, **asked) as taken, ended(["sh", "-c", both]) as pid:
         until(lambda: (taken.records()["value"] > 390_000_000).any(), "the long wait ends")
-        records = taken.records()
+        records, counts = taken.records(), taken.counts()
     (long_one,) = records[records["value"] > 390_000_000]
     assert (long_one["kernel_bytes"], long_one["user_ok"], long_one["stack_bytes"]) == (-116, 0, 0)
     assert long_one["pid"] == long_one["tid"] != pid
     short = records[(records["tid"] == pid) & (records["value"] >= 5_000_000)]
-    assert len(short) == 20
+    assert len(short) == 20, (counts, short["value"])
     assert ((short["kernel_bytes"] > 0) & (short["user_ok"] == 1)).sum() >= len(
         short
     ) - 2  # the other begins, and ends

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tracelab.profile import Frame
-from tracelab.recorder.eventstacks import INTERRUPT, OWN, kind_of, of_event
+from tracelab.recorder.eventstacks import INTERRUPT, OWN, interrupted, kind_of, of_event
 
 SYSCALL, WAKE, PROGRAM, RUN, TIMER, IDLE = range(6)
 KINDS = [0, 0, OWN, OWN, INTERRUPT, 0]
@@ -38,6 +38,14 @@ def test_of_an_interrupt_in_an_interrupt_the_inner_one_counts() -> None:
 @pytest.mark.parametrize("stack", [[], [WAKE], [PROGRAM, RUN]])
 def test_stacks_that_hold_little_are_survived(stack: list[int]) -> None:
     assert stacks_of(stack, [PROGRAM, WAKE, SYSCALL])[0] == [[n for n in stack if n == WAKE], [WAKE, SYSCALL]]
+
+
+def test_of_a_clock_what_it_came_upon_counts_and_the_inner_interrupt_is_its_own() -> None:
+    stacks = [[PROGRAM, RUN, TIMER, PROGRAM, SYSCALL], [WAKE, TIMER, WAKE, TIMER, IDLE], [PROGRAM, RUN], [TIMER]]
+    nodes = np.array([s + [0] * (5 - len(s)) for s in stacks], np.int64)
+    found, count = interrupted(nodes, np.array([len(s) for s in stacks], np.int64), KINDS)
+    left = [found[i, : count[i]].tolist() for i in range(len(stacks))]
+    assert left == [[PROGRAM, SYSCALL], [WAKE, TIMER, IDLE], [], []]
 
 
 @pytest.mark.parametrize(

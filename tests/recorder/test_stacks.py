@@ -235,6 +235,24 @@ def test_an_event_in_an_interrupt_has_nothing_of_what_was_interrupted():
     assert resolved.unwound == [COMPLETE, COMPLETE]
 
 
+def test_a_sample_from_inside_of_the_clocks_interrupt_has_what_that_came_upon():
+    irq = KALLSYMS.replace(
+        b"ffffffff82000000", b"ffffffff81000500 T asm_sysvec_apic_timer_interrupt\nffffffff82000000"
+    )
+    resolve = StackResolver(resolver().spaces, KernelSymbols(irq))
+    late = sample(kernel=[BASE + 0x310, BASE + 0x510, BASE + 0x410, BASE + 0x210])
+    lost = sample(kernel=[BASE + 0x310, BASE + 0x410])
+    late["in_interrupt"] = lost["in_interrupt"] = 1
+    usual = sample(kernel=[BASE + 0x310, BASE + 0x510, BASE + 0x210])
+    resolved = resolve.resolve(np.concatenate([late, lost, usual]))
+    assert symbols_of(resolved) == [
+        [*USER, "do_syscall_64", "htab_map_update"],
+        USER,
+        [*USER, "do_syscall_64", "asm_sysvec_apic_timer_interrupt", "bpf_trace_run2"],
+    ]
+    assert resolved.unwound == [COMPLETE, CUT_KERNEL, COMPLETE]
+
+
 def test_whatever_addresses_the_kernel_stack_holds_is_survived():
     odd = [0xFFFF_FFFF_FFFF_FFFF, 1, 0x7FFF_FFFF_FFFF_FFFF, 1 << 63]
     resolved = resolver().resolve(sample(kernel=odd))

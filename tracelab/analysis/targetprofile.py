@@ -18,7 +18,7 @@ from tracelab.query.tables import Tables
 
 BRANCH = Frame("eBPF programs in the kernel", domain="process")
 BPF = "[bpf]"
-UNSEEN_TYPES = ("kprobe", "tracepoint")  #: that exclude other programs on their CPU while they run
+UNSEEN_TYPES = ("kprobe", "tracepoint")  #: that exclude those of perf events on their CPU while they run
 Parts = list[tuple[tuple[Frame, ...], float]]
 
 
@@ -31,9 +31,10 @@ def target_profile(tables: Tables, asked: str) -> Profile:
     the program are the processes it ran in, and there its own frame with the functions that it called. Samples of the
     target's own processes in its own programs are in that branch only.
 
-    Programs of kprobes and tracepoints cannot be caught: while one runs, the kernel lets no sampling program run on
-    that CPU (bpf_prog_active, kernel/trace/bpf_trace.c and kernel/events/core.c), so that their time is missing from
-    the stacks of the processes that they ran in. Their run time is measured all the same.
+    While a program of a kprobe or tracepoint runs, the kernel lets no program of a perf event run on that CPU
+    (bpf_prog_active, kernel/trace/bpf_trace.c and kernel/events/core.c). Probe oncpu samples them in another way, but
+    where timers have no tracepoints, and of cycles, their time is missing from the stacks of the processes that they
+    ran in. Their run time is measured all the same.
 
     `notes` tell what the two parts are and how many samples shaped the second. Raises MissingTable when no stacks
     were sampled, and UsageError for a target that there is not.
@@ -164,6 +165,6 @@ def _notes(
     notes = [f"{share / 1e6:,.1f} ms in {described} eBPF programs, measured beside the samples; {caught}"]
     if hidden := sorted(unseen & set(UNSEEN_TYPES)):
         notes.append(
-            f"programs of type {' and '.join(hidden)} cannot be caught by samples: the kernel forbids it"
+            f"no sample caught programs of type {' and '.join(hidden)}: where timers have no tracepoints, none can"
         )
     return notes

@@ -1,7 +1,8 @@
 """What belongs to an event in the kernel stack that a program took at it.
 
 Not the program itself and what runs it, which are at the leaf; nor, when the event was in an interrupt, whatever that
-interrupted, which is at the root: a timer that wakes a thread is not a call of the function that it came upon.
+interrupted, which is at the root: a timer that wakes a thread is not a call of the function that it came upon. Of a
+clock's samples it is the other way round.
 """
 
 from __future__ import annotations
@@ -42,11 +43,29 @@ def of_event(nodes: Ints, count: Ints, kinds: Sequence[int]) -> tuple[Ints, Ints
     `nodes` are stacks leaf first, shape (samples, deepest), of which `count` are filled, and `kinds` the kind of
     each node. A program can be interrupted by another event: the innermost of both is the event.
     """
-    levels = np.arange(nodes.shape[1])
-    kind = np.where(levels < count[:, None], np.array([*kinds, 0], np.int64)[nodes], 0)
+    kind = _kinds(nodes, count, kinds)
     own = (kind == OWN).cumprod(axis=1).sum(axis=1)
     entry = kind == INTERRUPT
-    interrupted: npt.NDArray[np.bool_] = entry.any(axis=1)
-    count = np.where(interrupted, entry.argmax(axis=1) + 1, count) - own
-    places = np.minimum(levels + own[:, None], nodes.shape[1] - 1)
-    return np.take_along_axis(nodes, places, axis=1), count, interrupted
+    in_interrupt: npt.NDArray[np.bool_] = entry.any(axis=1)
+    count = np.where(in_interrupt, entry.argmax(axis=1) + 1, count) - own
+    return _without_leaves(nodes, own), count, in_interrupt
+
+
+def interrupted(nodes: Ints, count: Ints, kinds: Sequence[int]) -> tuple[Ints, Ints]:
+    """What an interrupt came upon in the kernel, of stacks that begin inside of it; arguments as for of_event.
+
+    Nothing is left of a stack that the kernel did not unwind to the beginning of the interrupt.
+    """
+    entry = _kinds(nodes, count, kinds) == INTERRUPT
+    leaves = np.where(entry.any(axis=1), entry.argmax(axis=1) + 1, count)
+    return _without_leaves(nodes, leaves), count - leaves
+
+
+def _kinds(nodes: Ints, count: Ints, kinds: Sequence[int]) -> Ints:
+    inside = np.arange(nodes.shape[1]) < count[:, None]
+    return np.where(inside, np.array([*kinds, 0], np.int64)[nodes], 0)
+
+
+def _without_leaves(nodes: Ints, leaves: Ints) -> Ints:
+    places = np.minimum(np.arange(nodes.shape[1]) + leaves[:, None], nodes.shape[1] - 1)
+    return np.take_along_axis(nodes, places, axis=1)

@@ -158,6 +158,10 @@ class StackResolver:
             kernel, kernel_count, in_interrupt = found
             unwound.count[in_interrupt] = 0
             status[in_interrupt] = COMPLETE
+        elif (late := records["in_interrupt"] != 0).any():
+            rest = eventstacks.interrupted(kernel[late], kernel_count[late], self._kind_of_node)
+            kernel[late], kernel_count[late] = rest
+            status[late & (kernel_count == 0) & (status == COMPLETE)] = CUT_KERNEL
         stack_id, new = self._numbering.of(user, unwound.count, kernel, kernel_count)
         for i in new.tolist():
             of_user, of_kernel = user[i, : unwound.count[i]], kernel[i, : kernel_count[i]]
