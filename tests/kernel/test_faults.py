@@ -113,6 +113,7 @@ def test_thousands_of_short_processes_a_second_are_all_told_of(tmp_path: Path) -
     assert "exit_group" not in events
 
 
+@pytest.mark.timing
 def test_ten_busy_threads_neither_stop_it_nor_lose_events_uncounted(tmp_path: Path) -> None:
     hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(10)]
     try:

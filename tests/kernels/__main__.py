@@ -96,12 +96,15 @@ def ran(version: str, command: str, results: Path, limit_s: float, mirror: str |
 def pytest_command(arguments: list[str], results: Path) -> str:
     """A shell command that runs the tests and has each outcome written to `results`.
 
+    Tests have TEST_LIMIT_S there instead of pytest's time limit, whose traceback of threads that run may crash Python.
+
     Example:
         >>> pytest_command(["-k", "reads"], Path("/results")).split(" -v ")[1]
         'tests/kernel -k reads'
     """
     variables = {"OUTCOMES_FILE": results / "outcomes", "TEST_LIMIT_S": TEST_LIMIT_S, "PYTHONPATH": "tests"}
-    pytest = [sys.executable, "-m", "pytest", "-p", "kernels.outcomes", "-p", "no:cacheprovider", "-v"]
+    plugins = ["-p", "kernels.outcomes", "-p", "no:cacheprovider", "-o", "faulthandler_timeout=0"]
+    pytest = [sys.executable, "-m", "pytest", *plugins, "-v"]
     names_tests = any((ROOT / argument.partition("::")[0]).exists() for argument in arguments)
     chosen = arguments if names_tests else ["tests/kernel", *arguments]
     return " ".join(
