@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracelab.analysis.stacks import ROOT, SMALL, Tree, fold, functions, prune
+from tracelab.analysis.stacks import ROOT, SMALL, Tree, domain_weights, fold, functions, prune
 from tracelab.profile import Frame, Profile
 
 Path = tuple[str, ...]
@@ -156,6 +156,22 @@ def test_domains_are_those_of_the_frames():
         Frame("p", domain="bpf"),
     ]
     assert fold(Profile.from_stacks([(stack, 1)])).domains.tolist() == ["", "process", "kernel", "bpf"]
+
+
+def test_what_an_ebpf_program_calls_is_its_time_and_the_weights_add_up_to_the_whole() -> None:
+    user, kernel = Frame("main"), Frame("trace_call_bpf", domain="kernel")
+    program, helper = Frame("bpf_prog_1_p", domain="bpf"), Frame("bpf_get_stackid", domain="kernel")
+    stacks = [
+        ([user], 1),
+        ([user, kernel], 2),
+        ([user, kernel, program], 4),
+        ([user, kernel, program, helper], 8),
+        ([user, kernel, program, helper, program, helper], 16),
+        ([Frame("odd", domain="wasm"), user], 32),
+    ]
+    tree = fold(Profile.from_stacks(stacks))
+    assert domain_weights(tree) == {"user": 33, "kernel": 2, "bpf": 28, "wasm": 0}
+    assert domain_weights(fold(Profile.from_stacks([]))) == {}
 
 
 def test_an_empty_profile_folds_to_the_root_and_to_no_functions():

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tracelab.profile import Frame, Profile
+from tracelab.profile import DOMAINS, Frame, Profile
 
 ROOT = -1  #: frame of node 0, which stands for everything
 SMALL = -2  #: frame of a strip that stands for the children that prune() took away
@@ -180,6 +180,24 @@ def functions(profile: Profile | Tree) -> pd.DataFrame:
     if isinstance(profile, Profile):
         table.attrs.update(quantity=profile.quantity, unit=profile.unit)
     return table
+
+
+def domain_weights(tree: Tree) -> dict[str, float]:
+    """Weight by what ran: the domain of the innermost frame, but bpf for all that an eBPF program called.
+
+    A program's time is mostly in the kernel's helpers, so that hardly a stack ends in the program itself. Every domain
+    that occurs is named, in the order of DOMAINS; the weights, in the unit of the profile, add up to the whole.
+    """
+    names = [*DOMAINS, *sorted({f.domain for f in tree.frames} - set(DOMAINS))]
+    node = np.flatnonzero(tree.frame >= 0)
+    domain = np.full(len(tree), -1)
+    domain[node] = np.array([names.index(f.domain) for f in tree.frames], int)[tree.frame[node]]
+    bpf = np.flatnonzero(domain == names.index("bpf"))
+    steps = np.bincount(bpf, minlength=len(tree) + 1) - np.bincount(tree.end[bpf], minlength=len(tree) + 1)
+    ran = np.where(np.cumsum(steps)[:-1] > 0, names.index("bpf"), domain)[node]
+    weights = np.bincount(ran, weights=tree.self_weight[node], minlength=len(names))
+    occur = np.bincount(domain[node], minlength=len(names)) > 0
+    return {name: float(w) for name, w, here in zip(names, weights, occur, strict=True) if here}
 
 
 def _storable(text: str) -> str:

@@ -34,7 +34,7 @@ def flame_svg(
 ) -> str:
     """The tree as SVG, root at the top, frames of a pixel or more, at most about `max_bytes` long.
 
-    `domains` is the self weight by domain, for the legend. Where the picture would be longer, narrower
+    `domains` is the weight by domain, for the legend. Where the picture would be longer, narrower
     frames are left out, twice as wide each time.
     """
     least = 1.0

@@ -7,6 +7,7 @@
 
 const ROW = 18, TINY = 0.5, FONT = "12px ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace";
 const ROOT = -1, SMALL = -2, NONE = -1, LIMIT = 480;
+const LEGEND = "share by innermost frame; bpf with all that eBPF programs called";
 const HINT = "Click a frame to zoom in, point at it for its numbers; with the keyboard: arrows, Enter, Escape, / to search.";
 const SHADES = { plain: 1, above: 0.55, faint: 0.28 }; // opacity: of a frame, of a caller of the zoomed one, of no match
 
@@ -83,7 +84,7 @@ class Flame {
       const mark = element("span", { className: "tl-swatch" });
       mark.dataset.domain = domain;
       const text = weight > 0 ? `${domain} ${percent(weight / this.t.total[0])}` : domain;
-      this.legend.append(element("span", { className: "tl-legend", title: "share by innermost frame" }, mark, text));
+      this.legend.append(element("span", { className: "tl-legend", title: LEGEND }, mark, text));
       return mark;
     });
     this.zoom(0, false);

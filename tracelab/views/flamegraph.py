@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tracelab.analysis.stacks import Tree, fold, functions, prune
-from tracelab.profile import DOMAINS, Profile
+from tracelab.analysis.stacks import Tree, domain_weights, fold, functions, prune
+from tracelab.profile import Profile
 from tracelab.views import palette
 from tracelab.views.flame_picture import flame_svg
 from tracelab.views.saved import BOOT, DrawnView, asset, module_source, packed, page
@@ -65,10 +65,8 @@ class FlameGraph(DrawnView):
         return min(max(int(self.drawn.depth.max()) * 18 + 150, 260), 560)
 
     def domains(self) -> dict[str, float]:
-        """Self weight of every domain that occurs, in the profile's unit."""
-        table = self.table.groupby("domain")["self"].sum()
-        known = [d for d in DOMAINS if d in table.index]
-        return {d: float(table[d]) for d in [*known, *sorted(set(table.index) - set(DOMAINS))]}
+        """Weight by what ran, in the profile's unit: see analysis.stacks.domain_weights."""
+        return domain_weights(self.tree)
 
     def about(self) -> list[str]:
         """What must be said beside the picture: total, complete stacks, merged frames; notes come after it."""
