@@ -47,6 +47,35 @@ def test_rows_of_a_part_are_in_order_of_time(tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "s/samples")["time_ns"].to_pylist() == [1, 2, 3, 4, 5]
 
 
+def test_a_slow_table_is_held_in_few_pieces_whatever_its_dictionaries(tmp_path: Path) -> None:
+    writer = SessionWriter(tmp_path / "s", Manifest())
+    schema = arrow_schema("marks")
+    for t in range(1000):
+        texts = pa.array([f"text {t}", "same"]).dictionary_encode()
+        columns = [texts if f.type == pa.string() else pa.array([t, t], f.type) for f in schema]
+        writer.append("marks", pa.RecordBatch.from_arrays(columns, names=schema.names))
+    part = writer._open["marks"]
+    assert len(part.batches) < 80
+    assert len(read_stream(part.file)) == 1000, "what was appended survives all the same"
+    writer.close()
+    assert pq.read_table(tmp_path / "s/marks")["text"].to_pylist() == [
+        text for t in range(1000) for text in (f"text {t}", "same")
+    ]
+
+
+def test_a_part_that_is_old_is_closed_unless_it_has_next_to_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "OLD_PART_AGE_S", 0.0)
+    monkeypatch.setattr(writer_module, "OLD_PART_MIN_ROWS", 3)
+    writer = SessionWriter(tmp_path / "s", Manifest())
+    for t in range(7):
+        writer.append("samples", samples(t))
+    writer.close()
+    parts = sorted((tmp_path / "s/samples").iterdir())
+    assert [pq.read_metadata(p).num_rows for p in parts] == [3, 3, 1]
+
+
 def test_a_part_is_closed_when_it_is_large_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "PART_ROWS", 3)
     writer = SessionWriter(tmp_path / "s", Manifest())

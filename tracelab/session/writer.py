@@ -24,6 +24,9 @@ from tracelab.session.parts import part_name, publish, read_stream, storage_erro
 PART_ROWS = 1 << 18  #: rows after which a part is closed; it is sorted and encoded in memory
 PART_AGE_S = 10.0  #: seconds after which a part with PART_MIN_ROWS is closed
 PART_MIN_ROWS = 1 << 16
+OLD_PART_AGE_S = 300.0  #: and after which one with OLD_PART_MIN_ROWS is: memory is bounded, however slow a table grows
+OLD_PART_MIN_ROWS = 1 << 12
+SMALL_BATCHES, SMALL_ROWS = 64, 1 << 14  #: so many batches of no more rows together become one; each costs 4 KB
 PATIENCE_S = 0.3  #: how long `close` waits for parquet; streams that are left read just as well
 MAX_PARTS_IN_MEMORY = 1  #: finished parts beyond this are read back from their stream to be encoded
 _IPC_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4", use_threads=False)
@@ -37,7 +40,28 @@ class _OpenPart:
     stream: pa.RecordBatchStreamWriter
     born: float
     batches: list[pa.RecordBatch] = field(default_factory=list)
+    merged: int = 0  #: of the batches, those that are not looked at any more
     rows: int = 0
+
+    def keep(self, batch: pa.RecordBatch) -> None:
+        """Hold a batch until the part is encoded, in a few large pieces rather than in many small ones."""
+        self.batches.append(batch)
+        self.rows += batch.num_rows
+        if len(self.batches) < self.merged + SMALL_BATCHES:
+            return
+        last = self.batches[self.merged :]
+        if sum(b.num_rows for b in last) <= SMALL_ROWS:
+            self.batches[self.merged :] = pa.Table.from_batches(last).combine_chunks().to_batches()
+        self.merged = len(self.batches)
+
+    def is_due(self) -> bool:
+        """Whether it is time to encode what there is."""
+        age = time.monotonic() - self.born
+        return (
+            self.rows >= PART_ROWS
+            or (age >= PART_AGE_S and self.rows >= PART_MIN_ROWS)
+            or (age >= OLD_PART_AGE_S and self.rows >= OLD_PART_MIN_ROWS)
+        )
 
 
 class SessionWriter:
@@ -82,11 +106,9 @@ class SessionWriter:
         except OSError as error:
             self._failure = storage_error(part.file, error)
             raise self._failure from error
-        part.batches.append(batch)
-        part.rows += batch.num_rows
+        part.keep(batch)
         self.rows[table] = self.rows.get(table, 0) + batch.num_rows
-        age = time.monotonic() - part.born
-        if part.rows >= PART_ROWS or (age >= PART_AGE_S and part.rows >= PART_MIN_ROWS):
+        if part.is_due():
             self._finish_part(table)
 
     def size_bytes(self) -> int:
