@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -104,4 +105,5 @@ def start_recorder(path: Path, *arguments: str) -> subprocess.Popen[bytes]:
     while not list(path.glob("tasks/part-*")):
         if process.poll() is not None:
             raise AssertionError(process.communicate()[1].decode())
+        time.sleep(0.02)  # the only CPU may be needed for it
     return process
