@@ -111,12 +111,11 @@ def processor() -> list[str]:
 
     A second translated CPU is none to rely on: Linux patches its own code, for each tracepoint that is switched
     on and each switch of the BPF statistics, and the other CPU may go on with what it has translated, for good
-    (seen with qemu 7.2 and 10.0: a loop at an INT3, or an Oops for one). And no AVX2: qemu 7.2 is the first to
-    translate it, and NumPy's sorting crashed there.
+    (seen with qemu 7.2 and 10.0: a loop at an INT3, or an Oops for one).
     """
     if has_kvm():
         return ["-accel", "kvm", "-cpu", "max", "-smp", "2"]
-    return ["-accel", "tcg", "-cpu", "max,avx2=off", "-smp", "1"]
+    return ["-accel", "tcg", "-cpu", "max", "-smp", "1"]
 
 
 def last_words(console: str) -> str:
