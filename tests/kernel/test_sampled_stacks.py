@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import tracelab as tl
+from probe_records import recorded_in_full
 from recordings import command_pid, recorded, rows, workload
 from sampled import samples_of
 from tracelab.profile import Profile
@@ -29,7 +30,7 @@ def test_a_python_loop_is_complete_from_start_to_leaf(tmp_path: Path) -> None:
 
 
 def test_time_is_split_70_to_30_as_it_was_spent(tmp_path: Path) -> None:
-    recording = recorded(tmp_path / "s", workload("spins", 4), events="oncpu", hz=199)
+    recording = recorded_in_full(tmp_path, workload("spins", 4), events="oncpu", hz=199)
     names = [" ".join(s.symbols) for s in samples_of(recording, pid=command_pid(recording))]
     spun = [next((f for f in ("crc32", "adler32") if f in symbols), "neither") for symbols in names]
     spun = spun[spun.index("crc32") :]  # after Python's start
