@@ -45,6 +45,7 @@ def test_a_sample_weighs_what_one_over_its_rate_is(tmp_path: Path) -> None:
     assert len(recording.manifest.achieved["hz_per_cpu"]) == os.cpu_count()
 
 
+@pytest.mark.timing
 def test_a_process_that_is_gone_before_anybody_looks_is_still_named(tmp_path: Path) -> None:
     loop = "i=0; while [ $i -lt 60 ]; do /bin/gzip -9 < /usr/bin/env > /dev/null; i=$((i+1)); done"
     recording = recorded(tmp_path / "s", ["/bin/sh", "-c", loop], events="oncpu", hz=999)
