@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ from tracelab.recorder.probes import all_probes
 from tracelab.recorder.recording import Recording
 
 Records = npt.NDArray[np.void]
+T = TypeVar("T")
 ALL_DURATIONS = {"DURATION_ASKED(ns)": "1"}
 
 
@@ -173,6 +175,16 @@ def hidden() -> Iterator[Callable[[], int]]:
 
     before = switches()
     yield lambda: switches() - before
+
+
+def in_sight(take: Callable[[], T], all_there: Callable[[T], bool], tries: int = 5) -> T:
+    """What is taken; taken again where some of it is missing that may have been hidden."""
+    with hidden() as unseen:
+        taken = take()
+        may_be_hidden = unseen() > 0
+    if all_there(taken) or not may_be_hidden or tries == 1:
+        return taken
+    return in_sight(take, all_there, tries - 1)
 
 
 def until(true: Callable[[], object], what: str, patience_s: float = 10.0) -> None:

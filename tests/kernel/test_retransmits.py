@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from networks import needs_links
-from probe_records import Records, adds_up, hidden, taking
+from probe_records import Records, adds_up, in_sight, taking
 from recordings import workload
 from tracelab.recorder.addresses import address_texts
 
@@ -29,19 +29,20 @@ class Lost:
     counts: dict[str, int]
 
 
-def lose(how: str, tries: int = 5, pid_asked: str = "1") -> Lost:
-    """Lose segments; again where one may have been sent while a thread ran that the kernel hides from tracers."""
-    with hidden() as unseen, taking("retransmits", **{"PID_ASKED(pid)": pid_asked}) as taken:
-        process = subprocess.Popen(workload("loses", how), stdout=subprocess.PIPE, text=True)
-        in_namespace, of_connection, in_bytes = map(int, process.communicate()[0].split())
-        assert process.returncode == 0
-        records = taken.records()
-        again = records[[text.startswith("10.9.0.1:") for text in address_texts(records["local"])]]
-        why, counts = taken.names(again), taken.counts()
-        may_be_hidden = unseen() > 0
-    if int(again["value"].sum()) + counts["filtered"] < in_namespace and may_be_hidden and tries > 1:
-        return lose(how, tries - 1, pid_asked)
-    return Lost(process.pid, in_namespace, of_connection, in_bytes, again, why, counts)
+def lose(how: str, pid_asked: str = "1") -> Lost:
+    """Lose segments, all of them in sight of the probe."""
+
+    def take() -> Lost:
+        with taking("retransmits", **{"PID_ASKED(pid)": pid_asked}) as taken:
+            process = subprocess.Popen(workload("loses", how), stdout=subprocess.PIPE, text=True)
+            in_namespace, of_connection, in_bytes = map(int, process.communicate()[0].split())
+            assert process.returncode == 0
+            records = taken.records()
+            again = records[[text.startswith("10.9.0.1:") for text in address_texts(records["local"])]]
+            why, counts = taken.names(again), taken.counts()
+        return Lost(process.pid, in_namespace, of_connection, in_bytes, again, why, counts)
+
+    return in_sight(take, lambda lost: lost.again["value"].sum() + lost.counts["filtered"] >= lost.in_namespace)
 
 
 @pytest.mark.parametrize("how", ["syn", "data", "queue"])
