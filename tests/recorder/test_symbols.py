@@ -302,37 +302,37 @@ def test_a_child_makes_a_large_table_and_this_process_maps_it(tmp_path, monkeypa
     assert symbols.child_cpu_s > 0
 
 
+def by_a_child(tmp_path, monkeypatch, script):
+    """Symbols whose tables a shell script is to make, an image with them, and an address in its function hidden."""
+    child = tmp_path / "child"
+    child.write_text(f"#!/bin/sh\n{script}\n")
+    child.chmod(0o755)
+    monkeypatch.setattr(symcaches, "LARGE_BYTES", 1)
+    monkeypatch.setattr(sys, "executable", str(child))
+    program = compiled(tmp_path, TWO, "-O2", "-g")
+    images, image = image_of(program)
+    symbols = UserSymbols(images, cache=DiskCache(tmp_path / "kept" / "symbols"))
+    return symbols, image, addresses_of(program, "hidden")[0]
+
+
 @needs_gcc
 def test_a_child_that_crashes_leaves_code_without_names(tmp_path, monkeypatch):
-    crashes = tmp_path / "crashes"
-    crashes.write_text("#!/bin/sh\nkill -SEGV $$\n")
-    crashes.chmod(0o755)
-    monkeypatch.setattr(symcaches, "LARGE_BYTES", 1)
-    program = compiled(tmp_path, TWO, "-O2", "-g")
-    address = addresses_of(program, "hidden")[0]
-    images, image = image_of(program)
-    with monkeypatch.context() as patch:
-        patch.setattr(sys, "executable", str(crashes))
-        cache = DiskCache(tmp_path / "kept" / "symbols")
-        [frames] = UserSymbols(images, cache=cache).frames(image, [address])
+    symbols, image, address = by_a_child(tmp_path, monkeypatch, "kill -SEGV $$")
+    [frames] = symbols.frames(image, [address])
     assert not frames[0].symbolised
-    with monkeypatch.context() as patch:
-        patch.setattr(sys, "executable", str(tmp_path / "no-such-program"))
-        [frames] = UserSymbols(images, cache=cache).frames(image, [address])
-    assert frames[0].symbol == "hidden", "what no child can make is made here"
+
+
+@needs_gcc
+def test_what_no_child_can_make_is_made_here(tmp_path, monkeypatch):
+    symbols, image, address = by_a_child(tmp_path, monkeypatch, "")
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no-such-program"))
+    [frames] = symbols.frames(image, [address])
+    assert frames[0].symbol == "hidden"
 
 
 @needs_gcc
 def test_a_child_that_takes_too_long_is_given_up(tmp_path, monkeypatch):
-    waits = tmp_path / "waits"
-    waits.write_text("#!/bin/sh\nexec sleep 60\n")
-    waits.chmod(0o755)
-    monkeypatch.setattr(symcaches, "LARGE_BYTES", 1)
-    monkeypatch.setattr(sys, "executable", str(waits))
-    program = compiled(tmp_path, TWO, "-O2", "-g")
-    address = addresses_of(program, "hidden")[0]
-    images, image = image_of(program)
-    symbols = UserSymbols(images, cache=DiskCache(tmp_path / "kept" / "symbols"))
+    symbols, image, address = by_a_child(tmp_path, monkeypatch, "exec sleep 60")
     hurry = threading.Timer(0.3, lambda: symbols.hurry(time.monotonic()))
     hurry.start()
     [frames] = symbols.frames(image, [address])

@@ -29,6 +29,15 @@ def samples(*times_ns: int) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict(columns, schema=arrow_schema("samples"))
 
 
+def parts_of_seven(session: Path) -> list[tuple[str, int]]:
+    """Names and rows of the parts into which seven samples go that come one by one."""
+    writer = SessionWriter(session, Manifest())
+    for t in range(7):
+        writer.append("samples", samples(t))
+    writer.close()
+    return [(p.name, pq.read_metadata(p).num_rows) for p in sorted((session / "samples").iterdir())]
+
+
 def test_what_is_appended_is_in_the_stream_before_the_part_is_closed(tmp_path: Path) -> None:
     writer = SessionWriter(tmp_path / "s", Manifest())
     writer.append("samples", samples(1, 2))
@@ -68,22 +77,12 @@ def test_a_part_that_is_old_is_closed_unless_it_has_next_to_nothing(
 ) -> None:
     monkeypatch.setattr(writer_module, "OLD_PART_AGE_S", 0.0)
     monkeypatch.setattr(writer_module, "OLD_PART_MIN_ROWS", 3)
-    writer = SessionWriter(tmp_path / "s", Manifest())
-    for t in range(7):
-        writer.append("samples", samples(t))
-    writer.close()
-    parts = sorted((tmp_path / "s/samples").iterdir())
-    assert [pq.read_metadata(p).num_rows for p in parts] == [3, 3, 1]
+    assert [rows for _, rows in parts_of_seven(tmp_path / "s")] == [3, 3, 1]
 
 
 def test_a_part_is_closed_when_it_is_large_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "PART_ROWS", 3)
-    writer = SessionWriter(tmp_path / "s", Manifest())
-    for t in range(7):
-        writer.append("samples", samples(t))
-    writer.close()
-    parts = sorted((tmp_path / "s/samples").iterdir())
-    assert [(p.name, pq.read_metadata(p).num_rows) for p in parts] == [
+    assert parts_of_seven(tmp_path / "s") == [
         ("part-000001.parquet", 3),
         ("part-000002.parquet", 3),
         ("part-000003.parquet", 1),

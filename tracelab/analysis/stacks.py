@@ -186,7 +186,8 @@ def domain_weights(tree: Tree) -> dict[str, float]:
     """Weight by what ran: the domain of the innermost frame, but bpf for all that an eBPF program called.
 
     A program's time is mostly in the kernel's helpers, so that hardly a stack ends in the program itself. Every domain
-    that occurs is named, in the order of DOMAINS; the weights, in the unit of the profile, add up to the whole.
+    that occurs is named, in the order of DOMAINS; the weights, in the unit of the profile, add up to the whole, but for
+    what prune() took away.
     """
     names = [*DOMAINS, *sorted({f.domain for f in tree.frames} - set(DOMAINS))]
     node = np.flatnonzero(tree.frame >= 0)
