@@ -20,8 +20,8 @@ FUNCTIONS = ("loop_workfn", "loop_rootcg_workfn")
 
 
 def requests(device: Path, count: int) -> tuple[int, int]:
-    """That many requests, one after the other; the time before and after them."""
-    command = workload("blocks", device, *["read", 4096] * count)
+    """That many requests, each a piece of work of its own; the time before and after them."""
+    command = workload("blocks", device, *["read", 4096, "rest", 2000] * count)
     said = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.split()
     return int(said[0]), int(said[1])
 
@@ -47,7 +47,7 @@ def test_each_piece_of_work_for_a_disk_is_one_event_of_a_worker(tmp_path: Path) 
         counted = sum(count(function) for function in loop_functions()) - before
         assert adds_up(taken.counts())
     assert len(records) == counted
-    assert 20 < counted <= 60  # one can do two requests, where the second comes early
+    assert 40 < counted <= 60  # one can do two requests, where the second comes early
     inside = records[(records["time_ns"] > begin) & (records["time_ns"] < end)]
     assert 0 < int(inside["value"].sum()) < end - begin
     assert os.getpid() not in records["pid"].tolist()
@@ -63,7 +63,7 @@ def test_what_is_queued_waits_until_it_begins(tmp_path: Path) -> None:
         waited = of_loop_devices(delays.records())
         done = of_loop_devices(work.records())
         assert adds_up(delays.counts())
-    assert len(waited) == len(done) > 20
+    assert len(waited) == len(done) > 40
     assert UNKNOWN not in waited["value"].tolist()
     inside = waited[(waited["time_ns"] > begin) & (waited["time_ns"] < end)]
     assert 0 < int(inside["value"].sum()) < end - begin

@@ -1,6 +1,7 @@
 """Reads and writes a disk past the page cache: KIND SIZE for each request in turn; `discard SIZE` and `flush 0` too.
 
-Requests follow each other on the disk, and start when the one before is done. Prints the time before and after them,
+Requests follow each other on the disk, and start when the one before is done; `rest US` lets the disk's worker, which
+would else do several in one go, come to its end before the next. Prints the time before and after them,
 in ns, and how many failed.
 """
 
@@ -17,6 +18,9 @@ disk = os.open(sys.argv[1], os.O_RDWR | os.O_DIRECT)
 at = failed = 0
 begin = time.monotonic_ns()
 for kind, size in zip(sys.argv[2::2], map(int, sys.argv[3::2]), strict=True):
+    if kind == "rest":
+        time.sleep(size / 1e6)
+        continue
     try:
         if kind == "read":
             os.preadv(disk, [memoryview(mmap.mmap(-1, size))], at)
