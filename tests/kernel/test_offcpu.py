@@ -191,10 +191,9 @@ def test_of_two_threads_that_share_a_slot_the_first_keeps_its_time_and_not_its_s
     assert (long_one["kernel_bytes"], long_one["user_ok"], long_one["stack_bytes"]) == (-116, 0, 0)
     assert long_one["pid"] == long_one["tid"] != pid
     short = records[(records["tid"] == pid) & (records["value"] >= 5_000_000)]
-    assert len(short) == 20, (counts, short["value"])
-    assert ((short["kernel_bytes"] > 0) & (short["user_ok"] == 1)).sum() >= len(
-        short
-    ) - 2  # the other begins, and ends
+    assert 10 < len(short) <= 20, (counts, short["value"])  # a timer may expire before the thread has left its CPU
+    whole = (short["kernel_bytes"] > 0) & (short["user_ok"] == 1)
+    assert whole.sum() >= len(short) - 2  # the other begins, and ends
 
 
 def test_waits_of_others_are_filtered(waits: Path) -> None:

@@ -63,7 +63,8 @@ class LoadedMaps:
             self._occupancy.forget(number)
         for number in sorted(maps - self._maps.keys()):
             with contextlib.suppress(OSError), introspect.opened("map", number) as fd:
-                self._maps[number] = _Known(introspect.bpf_map(fd), introspect.memlock_bytes(fd))
+                about = introspect.bpf_map(fd)
+                self._maps[number] = _Known(about, _memlock_bytes(fd, about))
         if changed:
             self._turn = deque(n for n in (*self._turn, *self._maps) if n in self._maps)
             self._turn = deque(dict.fromkeys(self._turn))
@@ -95,10 +96,10 @@ class LoadedMaps:
         return maps, stats
 
     def _look(self, counted: Counted) -> None:
-        until = clock() + BUDGET_S
         for number, known in self._maps.items():
             if known.about.type in RINGS:
                 known.fill_bytes = self._fill_bytes(number, counted.fill_bytes)
+        until = clock() + BUDGET_S  # begun here: many rings may leave nothing of it, and no map its turn
         for number in list(self._turn):
             if clock() > until:
                 break
@@ -108,7 +109,7 @@ class LoadedMaps:
             if not uncounted and not _may_grow(known.about):
                 continue
             with contextlib.suppress(OSError), introspect.opened("map", number, read_only=True) as fd:
-                known.memlock_bytes = introspect.memlock_bytes(fd)
+                known.memlock_bytes = _memlock_bytes(fd, known.about)
                 if uncounted:
                     known.entries = self._occupancy.count(fd, known.about, min(until, clock() + SLICE_S))
 
@@ -125,6 +126,12 @@ class LoadedMaps:
         own = int(m.map_id in self._own)
         about = (m.name, m.type, m.key_bytes, m.value_bytes, m.max_entries, m.flags)
         return (now_ns, m.map_id, *about, own, list(owners))
+
+
+def _memlock_bytes(fd: int, about: introspect.Map) -> int | None:
+    """What the map takes; before Linux 6.4, which says 0 of rings, the ring's data without its bookkeeping."""
+    charged = introspect.memlock_bytes(fd)
+    return charged or about.max_entries if charged is not None and about.type in RINGS else charged
 
 
 def _may_grow(about: introspect.Map) -> bool:
