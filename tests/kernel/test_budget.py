@@ -34,7 +34,7 @@ def test_what_a_clock_asks_for_is_left_alone_and_other_stacks_are_thinned_out(tm
         tmp_path / "s", workload("naps", 3000, 0.0015), events="oncpu,offcpu", hz=49, budget="0.1%"
     )
     counts = {name: about["counts"] for name, about in recording.manifest.probes.items()}
-    assert counts["offcpu"]["sampled_out"] > counts["offcpu"]["kept"] / 4
+    assert counts["offcpu"]["sampled_out"] > 100  # how soon it begins, the machine's speed says
     assert counts["oncpu"]["sampled_out"] == 0
     clocked = {r["weight"] for r in rows(recording, "samples") if r["kind"] == "on-CPU"}
     assert clocked == {1_000_000_000 // 49}

@@ -148,7 +148,7 @@ def test_a_step_of_the_wall_clock_moves_no_event_and_is_told(tmp_path: Path) -> 
         time.clock_settime_ns(time.CLOCK_REALTIME, time.clock_gettime_ns(time.CLOCK_REALTIME) + 3_000_000_000)
         subprocess.run(workload("reads", 5), check=True)
     (said,) = [note for note in recording.manifest.notes if "wall clock" in note]
-    assert "+3.0" in said
+    assert 2.5 < float(said.split("was set by ")[1].split()[0]) < 3.1  # a busy machine sets it later than it was read
     times = [int(str(e["time_ns"])) for e in rows(recording, "events")]
     assert recording.manifest.start_ns <= min(times)
     assert max(times) <= (recording.manifest.end_ns or 0)
