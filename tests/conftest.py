@@ -77,7 +77,10 @@ def _no_program_outlives_its_test(request: pytest.FixtureRequest) -> Iterator[No
     if not request.node.get_closest_marker("kernel"):
         yield
         return
+    from recordings import end_recorders
+
     before = set(tracing_programs())
     yield
     left = leftover_programs(before)
+    end_recorders()
     assert not left, f"eBPF programs that this test loaded are still there after it: {left}"

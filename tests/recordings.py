@@ -17,6 +17,7 @@ from tracelab.recorder.options import Options
 from tracelab.recorder.recording import Recording, record
 from tracelab.session.parts import read_stream
 
+_started: list[subprocess.Popen[bytes]] = []
 WORKLOADS = Path(__file__).parent / "workloads"
 PYTHON = "/usr/bin/python3" if os.access("/usr/bin/python3", os.X_OK) else sys.executable
 COUNT_BY_PROCESS = r"""
@@ -102,8 +103,18 @@ def start_recorder(path: Path, *arguments: str) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+    _started.append(process)
     while not list(path.glob("tasks/part-*")):
         if process.poll() is not None:
             raise AssertionError(process.communicate()[1].decode())
         time.sleep(0.02)  # the only CPU may be needed for it
     return process
+
+
+def end_recorders() -> None:
+    """Kill what `start_recorder` started and a test that failed has not ended, so that the next ones do not fail."""
+    for process in _started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    _started.clear()

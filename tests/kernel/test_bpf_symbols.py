@@ -51,7 +51,7 @@ def test_a_program_that_was_loaded_and_unloaded_meanwhile_is_sampled_and_named(
     bcc = import_bcc()
     with own_headers():
         program = bcc.BPF(text=SLOW.encode(), cflags=["-w"])
-    recording = Recording(tmp_path / "s", Options(events="oncpu", hz=499)).start()
+    recording = Recording(tmp_path / "s", Options(events="oncpu", hz=99)).start()
     try:
         command = recording.run(workload("calls", 100_000_000))
         program[b"asked"][ctypes.c_int(0)] = ctypes.c_uint32(command.pid)

@@ -162,6 +162,7 @@ def test_without_a_step_the_clocks_agree_at_both_ends(tmp_path: Path) -> None:
     assert not [note for note in recording.manifest.notes if "wall clock" in note]
 
 
+@pytest.mark.timing
 def test_two_recorders_at_once_both_have_it_all(tmp_path: Path) -> None:
     recorders = [start_recorder(tmp_path / f"s{n}", "--events", "syscalls,oncpu") for n in range(2)]
     worker = subprocess.Popen(workload("calls", 30_000))
