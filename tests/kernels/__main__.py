@@ -106,7 +106,8 @@ def pytest_command(arguments: list[str], results: Path) -> str:
     variables |= {"NPY_DISABLE_CPU_FEATURES": "X86_V3"}  # with qemu 7.2, the first to translate AVX2, sorting crashed
     plugins = ["-p", "kernels.outcomes", "-p", "no:cacheprovider", "-o", "faulthandler_timeout=0"]
     pytest = [sys.executable, "-m", "pytest", *plugins, "-v"]
-    names_tests = any((ROOT / argument.partition("::")[0]).exists() for argument in arguments)
+    paths = [argument.removeprefix("@").partition("::")[0] for argument in arguments]  # pytest reads @FILE, too
+    names_tests = any((ROOT / path).exists() for path in paths)
     chosen = arguments if names_tests else ["tests/kernel", *arguments]
     return " ".join(
         [*(f"{name}={shlex.quote(str(v))}" for name, v in variables.items()), shlex.join([*pytest, *chosen])]
