@@ -102,7 +102,7 @@ def link(number: int) -> Attachment:
                 cgroup, at = struct.unpack_from("<QI", info, 16)
                 name, target = _cgroup_type(at), _cgroup_path(cgroup)
             case "xdp" | "tcx" | "netkit":
-                target = _interface(struct.unpack_from("<I", info, 16)[0])
+                target = interface(struct.unpack_from("<I", info, 16)[0])
             case "netns":
                 target = f"netns {struct.unpack_from('<I', info, 16)[0]}"
             case "netfilter":
@@ -137,7 +137,7 @@ def cgroup_programs(types: set[str]) -> list[Attachment]:
             fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
                 for at in wanted:
-                    found += [Attachment(n, _cgroup_type(at), _relative(folder)) for n in _attached(fd, at)]
+                    found += [Attachment(n, _cgroup_type(at), _relative(folder)) for n in attached(fd, at)]
             finally:
                 os.close(fd)
     return found
@@ -247,10 +247,10 @@ def _relative(folder: Path) -> str:
     return text or "/"
 
 
-def _attached(fd: int, attach_type: int) -> list[int]:
-    """Programs attached to a control group itself, by id."""
+def attached(to: int, attach_type: int) -> list[int]:
+    """Programs attached to a control group itself, by its descriptor, or to a network device, by its number."""
     numbers = (ctypes.c_uint32 * 64)()
-    request = struct.pack("<4IQI", fd, attach_type, 0, 0, ctypes.addressof(numbers), len(numbers))
+    request = struct.pack("<4IQI", to, attach_type, 0, 0, ctypes.addressof(numbers), len(numbers))
     try:
         _, block = introspect.bpf(_PROG_QUERY, request, 64)
     except OSError:
@@ -258,7 +258,8 @@ def _attached(fd: int, attach_type: int) -> list[int]:
     return list(numbers[: struct.unpack_from("<I", block, 24)[0]])
 
 
-def _interface(number: int) -> str:
+def interface(number: int) -> str:
+    """The name of a network device; its number when it is gone."""
     try:
         return socket.if_indextoname(number)
     except OSError:

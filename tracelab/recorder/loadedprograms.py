@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tracelab.recorder import attachments, instructions, introspect
+from tracelab.recorder import attachments, instructions, introspect, netdevices
 from tracelab.recorder.attachments import Attachment
 from tracelab.recorder.helpernames import KernelNames
 from tracelab.recorder.owners import Held
 
-CGROUPS_AGAIN_S = 30.0  #: between two looks at what is attached to control groups, when nothing was loaded
+#: from a change to the next look at what is attached without link; then twice as long each time, up to the second
+UNLINKED_FIRST_S, UNLINKED_LAST_S = 1.0, 30.0
 SHOWN = 4  #: places that are named of a program that is attached at many
 Rows = list[tuple[object, ...]]
 
@@ -33,8 +34,8 @@ class LoadedPrograms:
         self._names = KernelNames()
         self._programs: dict[int, _Known] = {}
         self._links: dict[int, Attachment] = {}
-        self._cgroups: list[Attachment] = []
-        self._cgroups_next = 0.0
+        self._unlinked: list[Attachment] = []
+        self._unlinked_next = self._unlinked_wait_s = 0.0
         self._attached: set[Attachment] = set()
 
     def refresh(self, programs: Iterable[int], links: Iterable[int]) -> bool:
@@ -51,11 +52,14 @@ class LoadedPrograms:
         for number in sorted(links - self._links.keys()):
             with contextlib.suppress(OSError):
                 self._links[number] = attachments.link(number)
-        if changed or time.monotonic() > self._cgroups_next:
+        if changed or time.monotonic() > self._unlinked_next:
             linked = {a.prog_id for a in self._links.values()}
             types = {known.about.type for n, known in self._programs.items() if n not in linked}
-            self._cgroups = [a for a in attachments.cgroup_programs(types) if a.prog_id not in linked]
-            self._cgroups_next = time.monotonic() + CGROUPS_AGAIN_S
+            found = (*attachments.cgroup_programs(types), *netdevices.device_programs(types))
+            self._unlinked = [a for a in found if a.prog_id not in linked]
+            wait_s = UNLINKED_FIRST_S if changed else 2 * self._unlinked_wait_s
+            self._unlinked_wait_s = min(wait_s, UNLINKED_LAST_S)
+            self._unlinked_next = time.monotonic() + self._unlinked_wait_s
         return changed
 
     def take(self, now_ns: int, held: Held) -> tuple[Rows, Rows]:
@@ -83,7 +87,7 @@ class LoadedPrograms:
         """All that is known to be attached; what has a link is not told again without it."""
         self._place_links(held)
         linked = {(a.prog_id, a.type, a.target) for a in self._links.values()}
-        unlinked = [*held.attached, *self._cgroups]
+        unlinked = [*held.attached, *self._unlinked]
         known = {a.prog_id for a in (*self._links.values(), *unlinked)}
         for number, program in self._programs.items():
             sampled = program.about.type == "perf_event" and number not in known
