@@ -109,6 +109,20 @@ def test_a_return_address_that_was_guessed_and_leads_nowhere_is_no_frame():
     assert addresses(unwound) == [0x10]
 
 
+def test_jit_code_is_not_outermost_because_its_frame_pointer_is_zero():
+    """It is a register like others there, and 0 may be in it: here a function of libc was called meanwhile."""
+    spaces = jit_spaces()
+    entry = mapped_libc(spaces, CODE + 0x10_0000, is_entry)
+    unwound = Unwinder(spaces).unwind(jit_sample(0, [CODE + 0x20, 0, 0], rip=entry))
+    assert unwound.status.tolist() == [NO_FRAME_POINTERS]
+    assert addresses(unwound)[1:] == [0x1F]
+
+
+def test_jit_code_that_returns_to_nowhere_is_not_complete():
+    unwound = Unwinder(jit_spaces()).unwind(jit_sample(STACK, [STACK + 16, 0, 0, 0]))
+    assert unwound.status.tolist() == [NO_FRAME_POINTERS]
+
+
 def test_a_kernel_thread_is_complete_without_user_frames():
     record = jit_sample(0, [])
     record["user_ok"] = 0
@@ -541,15 +555,25 @@ def test_the_cache_forgets_what_was_not_used_for_longest(tmp_path, monkeypatch):
     assert [again.get(k) is not None for k in ("old", "used", "new")] == [False, True, True]
 
 
-def test_off_stack_is_said_of_an_address_that_is_not_on_the_copied_stack():
+def is_entry(rules):
+    """Whether rules hold where nothing was pushed yet."""
+    return (rules[:, cf.CFA_REG] == cf.RSP) & (rules[:, cf.CFA_OFFSET] == 8)
+
+
+def mapped_libc(spaces, start, chosen):
+    """Map libc; returns the first address in it for which one of the `chosen` rules holds."""
     path = mapped_file("libc.so")
     elf = Elf(open_regular(path))
     table = cfi.unwind_table(elf)
-    by_rbp = np.flatnonzero(table.rules[table.rule][:, cf.CFA_REG] == cf.RBP)
     segment = next(s for s in elf.segments if s.kind == 1 and s.flags & 1)
-    spaces = AddressSpaces()
-    spaces.mmap(0, SOMEBODY, CODE, segment.file_size & ~4095, segment.offset, path)
+    spaces.mmap(0, SOMEBODY, start, segment.file_size & ~4095, segment.offset, path)
     first = segment.vaddr - elf.load_address
-    inside = [int(a) for a in table.start[by_rbp] if first <= a < first + segment.file_size - 8192]
-    record = jit_sample(0x1000, [7] * 8, rip=CODE + inside[0] - first)
+    found = table.start[np.flatnonzero(chosen(table.rules[table.rule]))]
+    return start + next(int(a) - first for a in found if first <= a < first + segment.file_size - 8192)
+
+
+def test_off_stack_is_said_of_an_address_that_is_not_on_the_copied_stack():
+    spaces = AddressSpaces()
+    by_rbp = mapped_libc(spaces, CODE, lambda rules: rules[:, cf.CFA_REG] == cf.RBP)
+    record = jit_sample(0x1000, [7] * 8, rip=by_rbp)
     assert Unwinder(spaces).unwind(record).status.tolist() == [OFF_STACK]

@@ -180,7 +180,8 @@ class _Climb:
             reason = np.full(int(nowhere.sum()), UNMAPPED, dtype=object)
             guessed = live.guessed[nowhere]
             reason[guessed >= 0] = [self._no_info(m) for m in guessed[guessed >= 0]]
-            reason[(live.pc[nowhere] == 0) & ~live.innermost[nowhere]] = COMPLETE
+            ended = (live.pc[nowhere] == 0) & ~live.innermost[nowhere]
+            reason[ended & (reason != NO_FRAME_POINTERS)] = COMPLETE
             self.status[live.who[nowhere]] = reason
             leaves = nowhere & live.innermost
             self.levels.append((live.who[leaves], mapping[leaves], address[leaves]))
@@ -293,9 +294,10 @@ class _Climb:
         return int((live.rbp if kind == cf.RBP_KIND else live.rbx)[i]) if found is None else found
 
     def _without_frame_pointer(self, i: int, mapping: int) -> str:
-        """Why nothing is known of a caller; in an outermost frame rbp is 0."""
-        rbp = int(self.live.rbp[i])
-        if rbp == 0 and (not self.live.innermost[i] or self._at_the_beginning(i, mapping)):
+        """Why nothing is known of a caller; in an outermost frame rbp is 0, as it may be in any that does without."""
+        rbp, live = int(self.live.rbp[i]), self.live
+        may_do_without = self.view.mappings[mapping].image.is_jit and live.guessed[i] < 0
+        if rbp == 0 and not may_do_without and (not live.innermost[i] or self._at_the_beginning(i, mapping)):
             return COMPLETE
         full = int(self.live.size[i]) + PAGE > self.stack.shape[1] * 8  # else rbp hardly points to the stack
         return TOO_SHORT if full and self._unreadable(i, rbp + 8) == TOO_SHORT else self._no_info(mapping)
