@@ -67,6 +67,7 @@ def test_c_reaches_its_root_through_signals_threads_assembly_and_the_vdso(
     assert any(s.user[0] in C_ROOTS - {"_start"} for s in samples), "no thread was sampled"
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     ("compiler", "comm"),
     [
@@ -92,6 +93,7 @@ def test_perl_reaches_its_root(tmp_path: Path) -> None:
     assert check_roots(sampled(tmp_path, "perl", SOURCES / "busy.pl", SECONDS), C_ROOTS) >= 0.99
 
 
+@pytest.mark.timing
 @needs("node", "nodejs")
 def test_node_reaches_its_root_through_jit_code_which_keeps_frame_pointers(tmp_path: Path) -> None:
     samples = sampled(tmp_path, "node", SOURCES / "busy.js", SECONDS)
