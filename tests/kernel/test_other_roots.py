@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from c_programs import needs_gcc
+from probe_records import recorded_in_full
 from recordings import WORKLOADS, recorded, rows
 from sampled import C_ROOTS, check_roots, samples_of
 
@@ -49,7 +50,7 @@ def inside(folder: Path, command: Sequence[str]) -> list[str]:
 def test_a_program_in_a_root_of_its_own_is_resolved_by_its_own_files(tmp_path: Path) -> None:
     (tmp_path / "programs").mkdir()
     program(tmp_path / "programs", "languages/busy.c", "perl")  # not the perl that is outside
-    recording = recorded(tmp_path / "s", inside(tmp_path, ["/usr/bin/perl", "2"]), events="oncpu", hz=199)
+    recording = recorded_in_full(tmp_path, inside(tmp_path, ["/usr/bin/perl", "2"]), events="oncpu", hz=199)
     assert not list((tmp_path / "root").iterdir()), "the recorder sees the files, and the test shows nothing"
     samples = [s for s in samples_of(recording, comm="perl") if "work" in s.user]
     assert check_roots(samples, C_ROOTS) >= 0.99
@@ -57,6 +58,7 @@ def test_a_program_in_a_root_of_its_own_is_resolved_by_its_own_files(tmp_path: P
     assert "/usr/bin/perl" in {str(f["module"]) for f in rows(recording, "frames")}
 
 
+@pytest.mark.timing
 def test_short_processes_in_a_root_that_is_gone_with_them_are_named(tmp_path: Path) -> None:
     (tmp_path / "programs").mkdir()
     program(tmp_path / "programs", "storm.c", "storm")

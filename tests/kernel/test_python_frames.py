@@ -117,6 +117,7 @@ def test_other_versions_are_read_as_well(tmp_path: Path, version: str) -> None:
     assert named_share(profile) >= 0.95
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("version", ["3.12", "3.13"])
 def test_the_interpreters_own_perf_map_names_every_function_of_every_sample(
     tmp_path: Path, version: str
