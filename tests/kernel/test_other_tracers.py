@@ -129,10 +129,11 @@ def named(rows: Rows, name: str, **about: object) -> dict[str, Any]:
 def reading_of_map(readings: Readings, number: int) -> dict[str, Any]:
     """The next reading of a map in which it is its turn to be counted; on a slow machine few are, each time."""
     for _ in range(100):
-        (row,) = [r for r in readings.take()["bpf_map_stats"] if r["map_id"] == number]
+        stats = readings.take()["bpf_map_stats"]
+        (row,) = [r for r in stats if r["map_id"] == number]
         if row["entries"] is not None:
             return row
-    pytest.fail("the map's entries are never counted")
+    pytest.fail(f"the entries of one of {len(stats)} maps are never counted: {row}")
 
 
 def test_a_bcc_tracer_is_shown_with_what_it_is_attached_to(tracer: Any, readings: Readings) -> None:
