@@ -139,6 +139,7 @@ def test_the_interpreters_own_perf_map_names_every_function_of_every_sample(
     assert keys > 0
 
 
+@pytest.mark.timing
 def test_each_thread_has_its_own_functions(tmp_path: Path) -> None:
     recording = recorded(tmp_path / "s", workload("pysplit", 2, 3), events="oncpu", hz=199, python=("auto",))
     session = tl.open(tmp_path / "s").select(pid=command_pid(recording))
@@ -234,6 +235,7 @@ def test_a_process_that_ends_meanwhile_keeps_what_was_read_of_it(
     assert weight_of(profile, lambda stack: "split" in python_of(stack)) > 0.5 * profile.total
 
 
+@pytest.mark.timing
 def test_programs_that_a_shell_starts_are_found(tmp_path: Path) -> None:
     command = ["/bin/sh", "-c", f"{' '.join(workload('pysplit', 2))}; exit 0"]
     recorded(tmp_path / "s", command, events="oncpu", hz=99, python=("auto",))
