@@ -32,6 +32,7 @@ def named_share(samples: list[Sampled]) -> float:
     return 1 - sum(nameless.values()) / frames
 
 
+@pytest.mark.timing
 @needs_gcc
 @pytest.mark.parametrize("deleted", [False, True], ids=["that stay", "of which every second is deleted"])
 def test_processes_of_20_ms_are_named_dynamic_and_static_ones(tmp_path: Path, deleted: bool) -> None:
