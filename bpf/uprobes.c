@@ -11,7 +11,7 @@
 // cost:   about 20 us a call, for the traps at its entry and its return, on a busy VM with 2 CPUs
 #include "tracelab.h"
 
-#define DEPTH 16 /* nested calls of probed functions whose durations are told */
+#define DEPTH 16 /* nested calls of probed functions whose durations are told; a power of two */
 
 struct registers {
 	u64 regs[21];
@@ -39,6 +39,13 @@ struct calls {
 	struct call call[DEPTH];
 };
 BPF_TABLE("lru_hash", u32, struct calls, open_calls, 16384); /* threads come and go */
+
+/* The mask is what verifiers go by, Linux 6.1's among them; the asm keeps clang from doing without it. */
+INLINE struct call *call_at(struct calls *calls, u64 depth)
+{
+	asm volatile("" : "+r"(depth));
+	return &calls->call[depth & (DEPTH - 1)];
+}
 
 static u64 (*attach_cookie)(void *ctx) = (void *)174; /* BPF_FUNC_get_attach_cookie: the site, and whether it returns */
 
@@ -89,8 +96,10 @@ int on_entry(struct registers *ctx)
 
 	calls->depth = depth + 1;
 	if (depth < DEPTH) {
-		calls->call[depth].start_ns = bpf_ktime_get_ns();
-		calls->call[depth].site = attach_cookie(ctx);
+		struct call *call = call_at(calls, depth);
+
+		call->start_ns = bpf_ktime_get_ns();
+		call->site = attach_cookie(ctx);
 	}
 	return 0;
 }
@@ -113,11 +122,11 @@ int on_return(struct registers *ctx)
 		/* calls that were left by longjmp or an exception never return: what is above belongs to them */
 #pragma unroll
 		for (int i = 0; i < 4; i++)
-			if (depth && depth < DEPTH && calls->call[depth].site != site)
+			if (depth && depth < DEPTH && call_at(calls, depth)->site != site)
 				depth--;
 		calls->depth = depth;
-		if (depth < DEPTH && calls->call[depth].site == site)
-			value = now - calls->call[depth].start_ns;
+		if (depth < DEPTH && call_at(calls, depth)->site == site)
+			value = now - call_at(calls, depth)->start_ns;
 	}
 	return emit(account, site, now, value, ctx->regs[AX], pid_tgid);
 }
