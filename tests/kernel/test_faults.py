@@ -222,6 +222,7 @@ def test_memory_stays_flat_at_full_rate(tmp_path: Path, request: pytest.FixtureR
         time.sleep(seconds / 2)
         middle = _resident_kib(recorder.pid)
         time.sleep(seconds / 2)
+        assert recorder.poll() is None, recorder.communicate()[1].decode()[-2000:]
         end = _resident_kib(recorder.pid)
         recorder.send_signal(signal.SIGTERM)
         recorder.communicate(timeout=120)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from c_programs import compiled, needs_gcc
-from recordings import command_pid, recorded, rows
+from probe_records import recorded_in_full
+from recordings import command_pid, rows
 from tracelab.recorder.recording import Recording
 
 Stack = list[dict[str, object]]
@@ -30,7 +31,7 @@ def test_programs_are_frames_between_the_kernel_that_calls_them_and_what_they_ca
     dd = shutil.which("dd")
     assert dd is not None
     argv = [dd, "if=/dev/zero", "of=/dev/null", "bs=1", "count=700000"]
-    recording = recorded(tmp_path / "s", argv, events="syscalls,oncpu", hz=499)
+    recording = recorded_in_full(tmp_path, argv, events="syscalls,oncpu", hz=499)
     pid = command_pid(recording)
     stacks = stacks_of(recording, pid)
     outcomes = [str(s["unwound"]) for s in rows(recording, "samples", pid=pid)]
@@ -64,7 +65,7 @@ int main(void) { for (int i = 0; i < 80; i++) down(4); return 0; }
 @needs_gcc
 def test_a_stack_longer_than_the_usual_copy_is_copied_whole_from_the_first_sample_on(tmp_path: Path) -> None:
     program = compiled(tmp_path, DEEP, "-O1")
-    recording = recorded(tmp_path / "s", [str(program)], events="oncpu", hz=199)
+    recording = recorded_in_full(tmp_path, [str(program)], events="oncpu", hz=199)
     pid = command_pid(recording)
     samples = sorted(rows(recording, "samples", pid=pid), key=lambda s: s["time_ns"])  # type: ignore[arg-type, return-value]
     outcome = Counter(str(s["unwound"]) for s in samples)
@@ -104,7 +105,7 @@ func main() {
 def test_a_long_stack_whose_end_nobody_knows_is_copied_whole_once_it_has_proved_long(tmp_path: Path) -> None:
     (tmp_path / "deep.go").write_text(GOROUTINE)
     subprocess.run(["go", "build", "-o", tmp_path / "deep", tmp_path / "deep.go"], check=True, timeout=120)
-    recording = recorded(tmp_path / "s", [str(tmp_path / "deep")], events="oncpu", hz=199)
+    recording = recorded_in_full(tmp_path, [str(tmp_path / "deep")], events="oncpu", hz=199)
     samples = rows(recording, "samples", pid=command_pid(recording))
     outcome = [str(s["unwound"]) for s in sorted(samples, key=lambda s: s["time_ns"])]  # type: ignore[arg-type, return-value]
     assert "stack copy too short (16 KiB)" in outcome[:60]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -138,18 +140,22 @@ def test_every_stored_column_has_a_unit_and_a_meaning(table: str) -> None:
         assert field.metadata[b"meaning"]
 
 
-def test_the_size_can_be_asked_for_while_another_thread_begins_a_table(tmp_path: Path) -> None:
+def test_the_size_can_be_asked_for_while_another_thread_begins_and_closes_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "PART_ROWS", 2)
+    monkeypatch.setattr(writer_module, "publish", lambda folder, *_: folder)
     writer = SessionWriter(tmp_path / "s", Manifest())
-    writer.append("samples", samples(1))
-    part = writer._open["samples"]
-    sink = part.sink
-
-    class Meanwhile:
-        def tell(self) -> int:
-            writer.append("frames", pa.RecordBatch.from_pylist([{"frame_id": 1}], schema=arrow_schema("frames")))
-            return 7
-
-    part.sink = Meanwhile()  # type: ignore[assignment]
-    assert writer.size_bytes() == 7
-    part.sink = sink
+    switch_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        writes = threading.Thread(target=lambda: [writer.append("samples", samples(n)) for n in range(3000)])
+        writes.start()
+        sizes = []
+        while writes.is_alive():
+            sizes.append(writer.size_bytes())
+        writes.join()
+    finally:
+        sys.setswitchinterval(switch_s)
     writer.close()
+    assert len(sizes) > 100 and max(sizes) > 0

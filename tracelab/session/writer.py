@@ -42,6 +42,7 @@ class _OpenPart:
     batches: list[pa.RecordBatch] = field(default_factory=list)
     merged: int = 0  #: of the batches, those that are not looked at any more
     rows: int = 0
+    size_bytes: int = 0  #: of the stream; others read it while this thread writes, and may close the sink
 
     def keep(self, batch: pa.RecordBatch) -> None:
         """Hold a batch until the part is encoded, in a few large pieces rather than in many small ones."""
@@ -103,6 +104,7 @@ class SessionWriter:
         part = self._open.get(table) or self._start_part(table, batch.schema)
         try:
             part.stream.write_batch(batch)
+            part.size_bytes = int(part.sink.tell())
         except OSError as error:
             self._failure = storage_error(part.file, error)
             raise self._failure from error
@@ -113,7 +115,7 @@ class SessionWriter:
 
     def size_bytes(self) -> int:
         """Bytes on disk so far; may be called from any thread."""
-        return self.bytes_closed + sum(int(p.sink.tell()) for p in list(self._open.values()))
+        return self.bytes_closed + sum(part.size_bytes for part in list(self._open.values()))
 
     def close(self, state: State = "complete") -> None:
         """Finish every part and write the final manifest.
