@@ -1,0 +1,76 @@
+"""Verbs that return a view: something to look at, made of what the verbs of tables.py return."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal
+
+from tracelab.api.part import By
+from tracelab.api.tables import TableVerbs
+
+if TYPE_CHECKING:
+    from tracelab.views.event_rate import EventRate
+    from tracelab.views.findings import FindingsView
+    from tracelab.views.flamegraph import FlameGraph
+    from tracelab.views.summary import SessionSummary
+
+
+class ViewVerbs(TableVerbs):
+    """What can be seen of a part of a session."""
+
+    def event_rate(self, by: By = "event", bin_s: float | None = None) -> EventRate:
+        """A plot of events per second over time, stacked by group; lossy time is marked."""
+        from tracelab.analysis.rates import lost_over_time
+        from tracelab.views.event_rate import EventRate
+
+        return EventRate(
+            self.rates(by, bin_s),
+            losses=lost_over_time(self._tables, bin_s),
+            title=f"Events per second by {by}{self._of_what()}",
+            notes=self._notes(),
+        )
+
+    def flamegraph(
+        self,
+        by: Literal["process", "thread"] | None = None,
+        kind: str = "on-CPU",
+        title: str = "",
+        target: str | None = None,
+    ) -> FlameGraph:
+        """A flame graph of the samples of one kind; each process or thread on a frame of its own if asked.
+
+        `kind` is "on-CPU", "off-CPU" (where threads waited, probe offcpu), "wakeup" (who ended their waits, probe
+        wakeups) or what another probe samples; kinds are never added up. Raises MissingTable for one not recorded.
+        With `target` it is of that target's on-CPU time, and of its eBPF programs beside it.
+        """
+        from tracelab.views.flamegraph import FlameGraph
+
+        profile = self.target_profile(target) if target is not None else self.profile(kind, by)
+        return FlameGraph(profile.renamed(profile.name, *self._notes()), title=title)
+
+    def diagnose(self, **thresholds: dict[str, Any]) -> FindingsView:
+        """What every pitfall came to, worst first: found, clear, or not checked.
+
+        A threshold is changed by the pitfall's name: `s.diagnose(dominant_event={"share": 0.3})`. Raises UsageError for
+        one that there is not.
+        """
+        from tracelab.views.findings import FindingsView
+
+        return FindingsView(
+            self.findings(**thresholds), title=f"Findings in {self.path.name}{self._of_what()}"
+        )
+
+    def summary(self) -> SessionSummary:
+        """What the session holds, at a glance; it stands for the session in a notebook."""
+        from tracelab.analysis.overview import overview
+        from tracelab.views.summary import SessionFacts, SessionSummary
+
+        return SessionSummary(SessionFacts(**overview(self._tables)))
+
+    def _repr_mimebundle_(
+        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
+    ) -> dict[str, Any]:
+        try:
+            return self.summary()._repr_mimebundle_(include, exclude)
+        except Exception as error:  # a notebook waits for something to show
+            return {"text/plain": f"{self!r}: {error}"}
