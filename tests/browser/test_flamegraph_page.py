@@ -103,7 +103,7 @@ def test_a_click_zooms_and_keeps_the_callers_in_sight(flame):
     width = flame.do("f.width")
     assert [round(flame.do(f"f.rect({i})")["w"] / width, 6) for i in (0, 1, 2, 3)] == [1, 1, 1, 0.25]
     assert flame.do("f.drawn") == 4
-    assert flame.do("f.model.get('selection')") == ["main", "ksys_read"]
+    assert flame.do("f.host.state.selection") == ["main", "ksys_read"]
     flame.canvas.click(position=flame.at(1))
     assert flame.do("f.root") == 1
     flame.frame.locator("button", has_text="show all").click()

@@ -2,81 +2,58 @@
 
 from __future__ import annotations
 
-import base64
-
 import pytest
 
+from browser.live_page import live
 from browser.waiting import until
 from tracelab.profile import Profile
 from tracelab.views.flamegraph import FlameGraph
-from tracelab.views.saved import asset
-
-START = """
-async ([source, css, meta, bytes]) => {
-  const module = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
-  const decode = (text) => {  // as a comm buffer arrives: somewhere inside a larger one, not aligned
-    const raw = Uint8Array.from(atob(text), (c) => c.charCodeAt(0)), all = new Uint8Array(raw.length + 3);
-    all.set(raw, 3);
-    return new DataView(all.buffer, 3);
-  };
-  const values = { meta, data: decode(bytes), selection: [] }, handlers = new Map();
-  const model = window.model = {
-    saved: [], get: (k) => values[k], set: (k, v) => { values[k] = v; },
-    save_changes() { this.saved.push(structuredClone(values.selection)); },
-    on: (name, fn) => { handlers.set(name, (handlers.get(name) || new Set()).add(fn)); },
-    off: (name, fn) => { handlers.get(name)?.delete(fn); },
-    listeners: (name) => handlers.get(name)?.size ?? 0,
-    arrive(changed) {
-      Object.assign(values, changed, { data: decode(changed.data) });
-      for (const key of Object.keys(changed)) for (const fn of handlers.get(`change:${key}`) || []) fn();
-    },
-  };
-  document.head.append(Object.assign(document.createElement("style"), { textContent: css }));
-  const el = window.el = document.createElement("div");
-  document.body.append(el);
-  window.stop = await module.default.render({ model, el, signal: new AbortController().signal });
-}
-"""
-
-
-def state(view):
-    meta, data = view._packed()
-    return meta, base64.b64encode(data).decode()
 
 
 @pytest.fixture
-def page(open_page):
-    page = open_page("<!doctype html><body data-jp-theme-light='true'><h1>lab</h1>")
-    view = FlameGraph(Profile.from_collapsed({"main;read": 6, "main;work": 3, "main": 1}))
-    page.evaluate(START, [asset("flamegraph.js"), asset("flamegraph.css"), *state(view)])
-    until(page, "el.__flame.drawn == 4")
+def view():
+    return FlameGraph(Profile.from_collapsed({"main;read": 6, "main;work": 3, "main": 1}))
+
+
+@pytest.fixture
+def page(open_page, view):
+    page = live(open_page("<!doctype html><body data-jp-theme-light='true'><h1>lab</h1>"), view)
+    until(page, "el.__flame?.drawn == 4")
     return page
 
 
-def test_a_click_is_told_to_python_as_the_path_of_the_frame(page):
+def test_a_click_is_told_to_python_as_the_path_of_the_frame(page, view):
+    told = []
+    view.on_state(lambda state: told.append(state["selection"]))
     box = page.evaluate("el.__flame.rect(3)")
     page.locator("canvas").click(position={"x": box["x"] + 20, "y": box["y"] + 9})
-    assert page.evaluate("model.saved") == [["main", "work"]]
+    page.wait_for_timeout(100)
+    assert view.selection == ["main", "work"]
     page.locator("canvas").press("0")
-    assert page.evaluate("model.saved") == [["main", "work"], []]
+    page.wait_for_timeout(100)
+    assert told == [["main", "work"], []]
 
 
-def test_new_data_from_python_replaces_the_graph(page):
+def test_new_data_from_python_replaces_the_graph(page, view):
     page.locator("input").fill("work")
     page.evaluate("el.__flame.zoom(2)")
-    other = FlameGraph(Profile.from_collapsed({"init;work": 1, "init;idle": 3}), title="later")
-    meta, data = state(other)
-    page.evaluate("([meta, data]) => model.arrive({ meta, data })", [meta, data])
+    becomes(page, view, FlameGraph(Profile.from_collapsed({"init;work": 1, "init;idle": 3}), title="later"))
+    until(page, "el.__flame.meta.title == 'later'")
     assert page.evaluate("[el.__flame.t.n, el.__flame.root, el.__flame.drawn]") == [4, 0, 4]
     assert page.locator(".tl-title").inner_text() == "later"
     assert page.locator(".tl-matched").inner_text() == "matched 25 %"
 
 
-def test_the_widget_is_as_high_as_its_tree_and_no_higher_than_a_screen(page):
+def becomes(page, view, other):
+    view.first = other.first
+    page.evaluate("model.say({ changed: true })")
+
+
+def test_the_widget_is_as_high_as_its_tree_and_no_higher_than_a_screen(page, view):
     assert page.evaluate("el.__flame.scroll.clientHeight") == 3 * 18
     deep = FlameGraph(Profile.from_collapsed({";".join(f"f{i}" for i in range(100)): 1}))
-    meta, data = state(deep)
-    page.evaluate("([meta, data]) => model.arrive({ meta, data })", [meta, data])
+    becomes(page, view, deep)
+    until(page, "el.__flame.t.n == 101")
     assert 400 < page.evaluate("el.__flame.scroll.clientHeight") < 500
 
 
@@ -100,8 +77,8 @@ def test_keys_do_not_reach_the_notebook(page):
 
 
 def test_a_removed_widget_listens_to_nothing(page):
-    assert page.evaluate("model.listeners('change:data')") == 1
+    assert page.evaluate("[model.listeners('change:state'), model.listeners('msg:custom')]") == [1, 1]
     page.evaluate("stop()")
-    assert page.evaluate("model.listeners('change:data')") == 0
+    assert page.evaluate("[model.listeners('change:state'), model.listeners('msg:custom')]") == [0, 0]
     drawn = page.evaluate("(el.__flame === undefined)")
     assert drawn

@@ -200,13 +200,17 @@ def test_hostile_text_cannot_drive_a_terminal():
     text.encode("utf-8")
 
 
-def test_the_widget_carries_the_same_bytes_and_a_selection():
-    view = FlameGraph(small())
-    widget = view.widget()
-    assert (widget.meta, widget.data) == view._packed()
-    assert widget.selection == []
+def test_the_widget_has_a_state_and_gives_the_same_bytes_when_asked(monkeypatch):
+    view = FlameGraph(Profile.from_collapsed({"main;work": 1}))
+    widget, sent = view.widget(), []
+    monkeypatch.setattr(widget, "send", lambda *message: sent.append(message))
+    widget._asked(widget, {"seq": 7, "ask": "first"}, [])
+    meta, data = view.first()
+    assert sent == [({"seq": 7, "meta": meta}, [data])]
     assert "export default" in widget._esm
-    shown, _ = widget._repr_mimebundle_()
-    assert {"application/vnd.jupyter.widget-view+json", "image/svg+xml"} <= set(shown)
-    assert {"meta", "data", "selection"} <= set(widget.keys)
+    view.selection = ["main"]
+    assert widget.state == {"selection": ["main"]}
+    widget.state = {"selection": ["main", "work"]}
+    assert view.selection == ["main", "work"]
+    assert view.widget() is widget
     widget.close()

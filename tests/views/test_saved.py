@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from tracelab.views.saved import View, iframe, module_source, page
+from tracelab.views.saved import View, iframe, page, script_of
 
 
 class Words(View):
@@ -85,6 +85,6 @@ def test_making_views_imports_neither_plotly_nor_widgets():
 
 @pytest.mark.parametrize("name", ["flamegraph.js", "event_rate.js"])
 def test_a_module_for_a_page_has_no_export_left_and_no_comment_lines(name):
-    source = module_source(name)
+    source = script_of((name,), "saved.js")
     assert not re.search(r"^\s*(//|export\b)", source, re.MULTILINE)
-    assert "const view = {" in source
+    assert f"const view = {name.removesuffix('.js')};" in source

@@ -5,17 +5,6 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-function digits(v) {
-  const size = Math.abs(v);
-  if (Number.isInteger(v) || size >= 100) return Math.round(v).toLocaleString("en-US");
-  return size < 1 ? String(Number(v.toPrecision(3))) : v.toFixed(size < 10 ? 2 : 1);
-}
-
-function short(v) {
-  for (const [scale, letter] of [[1e9, "G"], [1e6, "M"], [1e3, "k"]]) if (v >= scale) return digits(v / scale) + letter;
-  return digits(v);
-}
-
 // Round numbers from 0 to just above the highest, as rate_picture.ticks makes them.
 function ticks(highest) {
   if (!(highest > 0)) return [0, 1];
@@ -35,8 +24,9 @@ function stepPath(values, scale) {
 }
 
 class Rates {
-  constructor(el, model, signal) {
-    const meta = this.meta = model.get("meta"), data = model.get("data"), n = meta.bins;
+  constructor(el, host, signal) {
+    const { meta, data } = host.first, n = meta.bins;
+    this.meta = meta;
     const all = new Float32Array(new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice().buffer);
     this.rates = meta.names.map((_, i) => all.subarray(i * n, (i + 1) * n));
     this.lost = all.subarray(meta.names.length * n);
@@ -134,10 +124,5 @@ class Rates {
 }
 
 export default {
-  render({ model, el, signal }) {
-    const stop = new AbortController();
-    signal?.addEventListener("abort", () => stop.abort());
-    el.__rates = new Rates(el, model, stop.signal);
-    return () => stop.abort();
-  },
+  render({ host, el, signal }) { el.__rates = new Rates(el, host, signal); },
 };

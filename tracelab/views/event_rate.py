@@ -17,7 +17,7 @@ import pandas as pd
 from tracelab.views.rate_bins import Bins, Window, bins_of
 from tracelab.views.rate_figure import rate_figure
 from tracelab.views.rate_picture import HEIGHT, Plot, colours_of, rate_svg
-from tracelab.views.saved import BOOT, DrawnView, asset, module_source, packed, page
+from tracelab.views.saved import DrawnView, asset, packed, page, script_of
 from tracelab.views.wording import digits, escaped, percent, visible
 
 FIGURE_BINS, PICTURE_BINS, SMALL_PICTURE_BINS = 600, 300, 100  #: at most; neighbours are averaged, and the view says so
@@ -163,7 +163,7 @@ class EventRate(DrawnView):
             f"<div id='view' class='tl-rate'>{rate_svg(bins, title=self.title, by=self.by, legend=False)}"
             f"<ul aria-label='{escaped(self.by)}'>{swatches}</ul><div class='tl-about'>{notes}</div></div>"
         )
-        script = module_source("event_rate.js") + BOOT if len(bins) else ""
+        script = script_of(("event_rate.js",), "saved.js") if len(bins) else ""
         return page(
             title=self.title, body=body, style=asset("event_rate.css"), script=script, data=packed(meta, data)
         )

@@ -35,27 +35,6 @@ function readTree(meta, data) {
   return { n, own, frame, depth, pruned, parent, end, strip, total, left };
 }
 
-function digits(v) {
-  const size = Math.abs(v);
-  if (Number.isInteger(v) || size >= 100) return Math.round(v).toLocaleString("en-US");
-  return size < 1 ? String(Number(v.toPrecision(3))) : v.toFixed(size < 10 ? 2 : 1);
-}
-
-function amount(v, unit) {
-  const times = [[1e9, "s"], [1e6, "ms"], [1e3, "µs"], [1, "ns"]];
-  const sizes = [[2 ** 40, "TiB"], [2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"]];
-  for (const [scale, name] of unit === "ns" ? times : unit === "bytes" ? sizes : []) if (Math.abs(v) >= scale) return `${digits(v / scale)} ${name}`;
-  return `${digits(v)} ${unit}`;
-}
-
-const percent = (share) => (share > 0 && share < 1e-4 ? "<0.01 %" : `${digits(100 * share)} %`);
-
-function element(tag, props = {}, ...children) {
-  const node = Object.assign(document.createElement(tag), props);
-  node.append(...children);
-  return node;
-}
-
 // A plain text is found anywhere and in any case; /text/ is a regular expression.
 function matcher(text) {
   const given = /^\/(.*)\/(i?)$/s.exec(text);
@@ -65,16 +44,17 @@ function matcher(text) {
 }
 
 class Flame {
-  constructor(el, model, signal) {
-    Object.assign(this, { el, model, root: 0, focus: NONE, over: NONE, drawn: 0, up: false, match: null });
+  constructor(el, host, signal) {
+    Object.assign(this, { el, host, root: 0, focus: NONE, over: NONE, drawn: 0, up: false, match: null });
     this.build();
     this.listen(signal);
     this.load();
   }
 
   load() {
-    const meta = this.meta = this.model.get("meta");
-    this.t = readTree(meta, this.model.get("data"));
+    const { meta, data } = this.host.first;
+    this.meta = meta;
+    this.t = readTree(meta, data);
     Object.assign(this, { root: 0, focus: NONE, over: NONE, match: null });
     this.title.textContent = meta.title;
     const lines = (texts, className) => texts.map((textContent) => element("p", { textContent, className }));
@@ -110,7 +90,6 @@ class Flame {
     this.el.dataset.lmSuppressShortcuts = "true"; // JupyterLab would take n, 0 and i for its own
     const bar = element("div", { className: "tl-bar" }, this.title, this.box, this.matched, this.back, this.flip);
     this.el.replaceChildren(bar, this.legend, this.scroll, this.live, this.about, this.tip);
-    this.g = this.canvas.getContext("2d", { alpha: false });
   }
 
   listen(signal) {
@@ -129,13 +108,11 @@ class Flame {
     });
     on(this.back, "click", () => this.zoom(0));
     on(this.flip, "click", () => this.turn());
-    on(matchMedia("(prefers-color-scheme: dark)"), "change", () => this.draw());
-    const size = new ResizeObserver(() => this.draw()), theme = new MutationObserver(() => this.draw());
+    const size = new ResizeObserver(() => this.draw());
     size.observe(this.scroll);
-    theme.observe(document.body, { attributes: true }); // JupyterLab says its theme there
-    const load = () => this.load();
-    this.model.on("change:data", load);
-    signal.addEventListener("abort", () => { size.disconnect(); theme.disconnect(); this.model.off("change:data", load); });
+    onTheme(() => this.draw(), signal);
+    const ends = this.host.on("first", () => this.load());
+    signal.addEventListener("abort", () => { size.disconnect(); ends(); });
   }
 
   // ---- geometry
@@ -157,8 +134,7 @@ class Flame {
     this.draw();
     if (tell) {
       this.say(i);
-      this.model.set("selection", this.path(i));
-      this.model.save_changes();
+      this.host.keep({ selection: this.path(i) });
     }
   }
 
@@ -209,19 +185,14 @@ class Flame {
   // ---- drawing
 
   draw() {
-    const { t, g, canvas, scroll, root, meta } = this;
+    const { t, canvas, scroll, root, meta } = this;
     const width = this.width = scroll.clientWidth, height = scroll.clientHeight;
     if (!width || !height || !meta) return; // an iframe has no width at first
-    const dpr = devicePixelRatio || 1, [across, down] = [Math.round(width * dpr), Math.round(height * dpr)];
-    if (canvas.width !== across || canvas.height !== down) Object.assign(canvas, { width: across, height: down });
-    canvas.style.height = `${height}px`;
-    const back = getComputedStyle(this.el).backgroundColor;
-    const text = getComputedStyle(this.el).color, [red, green, blue] = back.match(/[\d.]+/g).map(Number);
-    const theme = this.theme = 0.3 * red + 0.59 * green + 0.11 * blue < 128 ? "dark" : "light";
-    this.el.dataset.theme = theme;
+    const g = this.g = fitted(canvas, width, height);
+    const { back, text, name: theme } = themeOf(this.el);
+    this.theme = this.el.dataset.theme = theme;
     for (const mark of this.swatches) mark.style.background = this.colour(mark.dataset.domain, 2);
 
-    g.setTransform(dpr, 0, 0, dpr, 0, 0);
     Object.assign(g, { fillStyle: back, font: FONT, textBaseline: "middle" });
     g.fillRect(0, 0, width, height);
     const fills = new Map(), strips = [], labels = [], outlines = [];
@@ -441,10 +412,8 @@ class Flame {
 }
 
 export default {
-  render({ model, el, signal }) {
-    const stop = new AbortController();
-    signal?.addEventListener("abort", () => stop.abort());
-    const flame = el.__flame = new Flame(el, model, stop.signal);
-    return () => { stop.abort(); if (el.__flame === flame) delete el.__flame; };
+  render({ host, el, signal }) {
+    const flame = el.__flame = new Flame(el, host, signal);
+    signal.addEventListener("abort", () => { if (el.__flame === flame) delete el.__flame; });
   },
 };

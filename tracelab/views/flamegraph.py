@@ -16,7 +16,8 @@ from tracelab.analysis.stacks import Tree, domain_weights, fold, functions, prun
 from tracelab.profile import Profile
 from tracelab.views import palette
 from tracelab.views.flame_picture import flame_svg
-from tracelab.views.saved import BOOT, DrawnView, asset, module_source, packed, page
+from tracelab.views.live import LiveView
+from tracelab.views.saved import asset, packed, page, script_of
 from tracelab.views.wording import amount, escaped, percent, visible
 
 MAX_NODES = 20_000  #: a larger tree loses the frames lighter than SHARE of the whole
@@ -28,12 +29,15 @@ _NO_DATA = "no {quantity} in this profile: nothing was sampled, or the selection
 _BODY = "<div id='picture'>{picture}</div><div id='view' class='tl-fill'></div>"
 
 
-class FlameGraph(DrawnView):
+class FlameGraph(LiveView):
     """A flame graph of a profile, root at the top, wide frames left.
 
     Frames of the same function under the same caller are one; frames too light to be seen are merged into
     strips that keep their weight. `table` has every function, also those too light to be drawn.
     """
+
+    modules = ("flamegraph.js",)
+    style = "flamegraph.css"
 
     def __init__(self, profile: Profile, *, title: str = "") -> None:
         self.profile = profile
@@ -118,12 +122,18 @@ class FlameGraph(DrawnView):
             lines.append(f"... and {len(self.table) - top:,} more functions in .table")
         return "\n".join(lines)
 
-    def widget(self) -> Any:
-        """A live widget that runs the same module; `.selection` is the path of the frame last clicked."""
-        meta, data = self._packed()
-        widget = _widget_class()(meta=meta, data=data)
-        widget.picture = self.to_svg(PICTURE_BYTES)
-        return widget
+    @property
+    def selection(self) -> list[str]:
+        """The path of the frame last clicked, root first; empty for none. Assigning one shows it."""
+        return list(self.state.get("selection", []))
+
+    @selection.setter
+    def selection(self, path: list[str]) -> None:
+        self.state = {**self.state, "selection": list(path)}
+
+    def first(self) -> tuple[dict[str, Any], bytes]:
+        """Names, texts and the tree, as flamegraph.js reads them."""
+        return self._packed()
 
     def _packed(self) -> tuple[dict[str, Any], bytes]:
         """What flamegraph.js reads: names and texts, and the nodes as a struct of arrays.
@@ -181,7 +191,7 @@ class FlameGraph(DrawnView):
             title=self.title,
             body=_BODY.format(picture=picture),
             style=asset("flamegraph.css"),
-            script=module_source("flamegraph.js") + BOOT,
+            script=script_of(self.modules, "saved.js"),
             data=packed(meta, data),
         )
 
@@ -208,25 +218,3 @@ def _interned(texts: list[str]) -> tuple[list[str], list[int]]:
     index: dict[str, int] = {}
     numbers = [index.setdefault(visible(text, MAX_SYMBOL), len(index)) for text in texts]
     return list(index), numbers
-
-
-@functools.cache
-def _widget_class() -> Any:
-    import anywidget
-    import traitlets
-
-    class FlameWidget(anywidget.AnyWidget):
-        """The flame graph as a live widget."""
-
-        _esm = asset("flamegraph.js")
-        _css = asset("flamegraph.css")
-        meta = traitlets.Dict().tag(sync=True)
-        data = traitlets.Bytes().tag(sync=True)
-        selection = traitlets.List(traitlets.Unicode(), help="symbols, root first").tag(sync=True)
-        picture = ""  # for viewers without widgets
-
-        def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-            shown = super()._repr_mimebundle_(**kwargs)
-            return shown and ({**shown[0], "image/svg+xml": self.picture}, shown[1])
-
-    return FlameWidget

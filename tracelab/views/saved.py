@@ -21,30 +21,6 @@ from tracelab.views.wording import escaped
 
 _HERE = Path(__file__).parent
 
-#: Runs a view's module on the page's data: what anywidget does in a live notebook, with a model that only keeps values.
-BOOT = """
-const picture = document.getElementById('picture'), el = document.getElementById('view');
-try {
-const packed = Uint8Array.from(atob(document.getElementById('data').textContent), (c) => c.charCodeAt(0));
-const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream('deflate'));
-const whole = await new Response(stream).arrayBuffer();
-const at = 4 + new DataView(whole).getUint32(0, true);
-const meta = JSON.parse(new TextDecoder().decode(new Uint8Array(whole, 4, at - 4)));
-const values = { meta, data: new DataView(whole, at), selection: [] };
-const model = { get: (k) => values[k], set: (k, v) => { values[k] = v; },
-save_changes() {}, on() {}, off() {}, send() {} };
-if (picture) picture.hidden = true;
-await view.render({ model, el });
-picture?.remove();
-} catch (error) {
-if (picture) picture.hidden = false;
-const said = document.createElement('p');
-said.textContent = 'This is only a picture, its interactive form failed: ' + error;
-document.body.append(said);
-}
-"""
-
-
 class View:
     """A value that a notebook can show: as HTML, perhaps as a picture, and always as text with numbers."""
 
@@ -141,21 +117,35 @@ def asset(name: str) -> str:
     return (_HERE / name).read_text(encoding="utf-8")
 
 
-def module_source(name: str) -> str:
-    """An ES module as the top of an inline script: nothing exported, `view` instead of the default export.
+def script_of(modules: tuple[str, ...], ending: str) -> str:
+    """One ES module from the scripts of a view, of which the last one draws, and the one that runs it.
 
-    Indentation and whole-line comments go: a script is in every saved cell again.
+    `ending` is saved.js or live.js. A script is in every saved cell again, so that indentation and whole-line
+    comments go.
     """
-    lines = (line.strip() for line in asset(name).splitlines())
-    source = "\n".join(line for line in lines if line and not line.startswith("//"))
-    head, found, tail = source.partition("export default ")
+    sources = [_bare(asset("basis.js")), *(_module(name) for name in modules)]
+    return "\n".join([*sources, f"const view = {_name(modules[-1])};", _bare(asset(ending))])
+
+
+def _module(name: str) -> str:
+    """A script as a constant of its own name: what it exports by default, and everything else out of sight."""
+    head, found, tail = _bare(asset(name)).partition("export default ")
     if not found or "export " in head + tail:
         raise ValueError(f"{name} must have one export, the default one")
-    return f"{head}const view = {tail}"
+    return f"const {_name(name)} = (() => {{\n{head}return {tail}\n}})();"
+
+
+def _name(script: str) -> str:
+    return script.removesuffix(".js")
+
+
+def _bare(source: str) -> str:
+    lines = (line.strip() for line in source.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
 def packed(meta: Mapping[str, object], data: bytes) -> str:
-    """What BOOT reads: length of the JSON (u32, little-endian), the JSON, the data; deflated, as base64."""
+    """What saved.js reads: length of the JSON (u32, little-endian), the JSON, the data; deflated, as base64."""
     head = json.dumps(meta, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
     whole = zlib.compress(len(head).to_bytes(4, "little") + head + data, 9)
     return base64.b64encode(whole).decode()
