@@ -87,6 +87,21 @@ class Profile:
             folded[key] = folded.get(key, 0.0) + weight
         return folded
 
+    def compact(self) -> Profile:
+        """The same profile without stacks that weigh nothing and frames that no stack has."""
+        keep = self.weights != 0
+        lengths = np.diff(self.offsets)
+        flat = self.stack_frames[np.repeat(keep, lengths)]
+        used, index = np.unique(flat, return_inverse=True)
+        return replace(
+            self,
+            frames=tuple(self.frames[i] for i in used),
+            offsets=np.concatenate([[0], np.cumsum(lengths[keep])]).astype(np.int64),
+            stack_frames=index.astype(np.int32),
+            weights=self.weights[keep],
+            complete=None if self.complete is None else self.complete[keep],
+        )
+
     def renamed(self, name: str, *notes: str) -> Profile:
         """The same profile under another name, with `notes` added."""
         return replace(self, name=name, notes=self.notes + notes)

@@ -62,7 +62,7 @@ def test_each_thread_may_stand_on_a_frame_of_its_own(tmp_path: Path) -> None:
     assert {key.split(";")[0] for key in found.collapsed()} == {"sh (7)", "worker (8)", "cc (9)"}
 
 
-@pytest.mark.parametrize("by", [None, "process", "thread"])
+@pytest.mark.parametrize("by", [None, "process", "thread", "comm", "cgroup", "cpu"])
 def test_no_weight_is_lost(tmp_path: Path, by: str | None) -> None:
     assert profile(tables_of(tmp_path, **ALL), by=by).total == 40
 
@@ -111,9 +111,9 @@ def test_weights_of_different_units_are_not_added_up(tmp_path: Path) -> None:
         profile(tables_of(tmp_path, **ALL | {"samples": text}))
 
 
-def test_profiles_are_of_everything_by_process_or_by_thread(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="by='comm': a profile is of everything"):
-        profile(tables_of(tmp_path, **ALL), by="comm")
+def test_a_profile_by_something_that_has_no_stacks_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"by='event': a profile is of everything \(None\), or by process"):
+        profile(tables_of(tmp_path, **ALL), by="event")
 
 
 def test_without_samples_there_is_no_profile(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from sessions import tables_of
 from tracelab.analysis import pythonstacks
-from tracelab.analysis.profiles import _Stacks
+from tracelab.analysis.profiles import profile
 from tracelab.query import Selection
 from tracelab.query.tables import Tables
 
@@ -55,15 +55,16 @@ def stacks_of(
     return folded(tables.narrowed(selected) if selected else tables)[0]
 
 
-def folded(tables: Tables, by: str | None = None) -> tuple[dict[str, float], pythonstacks.Merged]:
-    weights, merged = pythonstacks.joined(tables, "on-CPU", by, lambda ids: _Stacks.of(tables, ids))
+def folded(tables: Tables, by: str | None = None) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Weights by stack, and what is said of Python functions."""
+    made = profile(tables, by=by)
     found: dict[str, float] = {}
-    for start, length, weight in zip(merged.starts, merged.lengths, weights["weight"], strict=True):
-        frames = [merged.frames[i] for i in merged.flat[start : start + length]]
+    for stack, weight in made.stacks():
+        frames = stack[1:] if by else stack
         names = [f"({f.symbol})" if f.domain == "python" else f.symbol.split(".")[0] for f in frames]
         key = ";".join(names).replace("_PyEval_EvalFrameDefault", "loop").replace("PyEval_EvalCode", "code")
         found[key] = found.get(key, 0) + weight
-    return found, merged
+    return found, tuple(note for note in made.notes if "Python" in note)
 
 
 def test_python_functions_stand_above_the_loop_that_runs_them_and_below_what_they_call(
@@ -199,7 +200,7 @@ def test_what_is_not_known_is_told_as_a_share_of_the_time_of_interpreters_that_w
     tables = tables_of(
         tmp_path, samples=samples, stacks=STACKS, frames=FRAMES, tasks="time_s tid comm", manifest=READ
     )
-    assert folded(tables)[1].notes == (
+    assert folded(tables)[1] == (
         "Python functions are known for 75.0% of the time of the interpreters that were read",
     )
 

@@ -19,7 +19,6 @@ already, from the interpreter's perf map, and samples for which no Python stack 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -31,7 +30,7 @@ from tracelab.query import pythonsamples
 from tracelab.query.pythonsamples import KIND
 from tracelab.query.tables import Tables
 
-__all__ = ["KIND", "joined", "recorded"]
+__all__ = ["KIND", "merge", "note", "python_ids", "recorded"]
 
 REACH = 1.5  #: mean gaps between py-spy's samples that a Python stack may be away
 EARLIER = 0.27  #: where the chance that a stack had begun is a half, when samples come at random
@@ -58,13 +57,14 @@ class Stacks(Protocol):
 
 
 class Merged(NamedTuple):
-    """Native stacks with Python frames in them, as Stacks have them, and what a view must say of it."""
+    """Native stacks with Python frames in them, as Stacks have them, and for which that was known."""
 
     frames: tuple[Frame, ...]
     flat: Ints
     starts: Ints
     lengths: Ints
-    notes: tuple[str, ...]
+    read: Bools  #: whether it is of an interpreter whose Python stacks were read
+    known: Bools  #: whether its Python functions are known
 
 
 def recorded(tables: Tables) -> bool:
@@ -72,36 +72,17 @@ def recorded(tables: Tables) -> bool:
     return tables.has("samples") and bool(tables.store.manifest.achieved.get("python"))
 
 
-def joined(
-    tables: Tables, kind: str, by: str | None, stacks_of: Callable[[Ints], Stacks]
-) -> tuple[pd.DataFrame, Merged]:
-    """Samples by native and Python stack, and these stacks as one.
+def python_ids(tables: Tables, samples: pd.DataFrame) -> Ints:
+    """For each sample (time_ns, pid, tid) the stack_id of the Python stack that its thread held.
 
-    The rows are those of kernels.stack_weights with a column python_id: the stack_id of a Python stack, NONE where none
-    fits, and NOT_READ for a process whose Python stacks were not asked for. `stacks_of` gives the stacks of such
-    numbers, one for each, of length 1 for a number that there is not.
+    NONE where none fits, and NOT_READ for a process whose Python stacks were not asked for.
     """
     hz = reading_hz(tables)
     held = pythonsamples.held(tables, int(REACH * 1e9 / hz))
-    pids = held["pid"].unique().tolist()
-    others = pythonsamples.weights_of_others(tables, pids, kind, by).assign(python_id=NOT_READ)
-    samples = pythonsamples.samples_of(tables, pids, kind, by)
-
-    samples["python_id"] = at_the_time(samples, held, hz)
-    keys = [c for c in others.columns if c not in ("weight", "samples")]
-    counted = samples.groupby(keys, sort=False, as_index=False).agg(
-        weight=("weight", "sum"), samples=("weight", "size")
-    )
-    weights = pd.concat([part for part in (others, counted) if len(part)] or [counted], ignore_index=True)
-    native_ids, python_ids = (np.unique(weights[c].to_numpy(np.int64)) for c in ("stack_id", "python_id"))
-    merged = merge(
-        stacks_of(native_ids),
-        np.searchsorted(native_ids, weights["stack_id"].to_numpy()),
-        stacks_of(python_ids),
-        np.searchsorted(python_ids, weights["python_id"].to_numpy()),
-        weights,
-    )
-    return weights, merged
+    read = samples["pid"].isin(held["pid"].unique()).to_numpy(bool)
+    found = np.full(len(samples), NOT_READ, np.int64)
+    found[read] = at_the_time(samples[read], held, hz)
+    return found
 
 
 def reading_hz(tables: Tables) -> float:
@@ -142,13 +123,12 @@ def at_the_time(samples: pd.DataFrame, held: pd.DataFrame, hz: float) -> Ints:
     return found
 
 
-def merge(native: Stacks, native_of: Ints, python: Stacks, python_of: Ints, weights: pd.DataFrame) -> Merged:
-    """Native stacks with Python stacks in them, for each row of `weights` (weight, python_id).
+def merge(native: Stacks, native_of: Ints, python: Stacks, python_of: Ints, python_id: Ints) -> Merged:
+    """Native stacks with Python stacks in them, for each entry of `python_id`.
 
-    Row i has the native stack number native_of[i] and, unless its python_id is negative, the Python stack number
+    Entry i has the native stack number native_of[i] and, unless its python_id is negative, the Python stack number
     python_of[i]; the stacks are distinct ones.
     """
-    weight, python_id = weights["weight"].to_numpy(np.float64), weights["python_id"].to_numpy(np.int64)
     stack, flat, first = _compact(native)
     is_loop = np.array([f.symbol.startswith(LOOPS) and f.domain == "user" for f in native.frames], bool)[flat]
     is_python = np.array([f.domain == "python" for f in native.frames], bool)[flat]
@@ -176,11 +156,10 @@ def merge(native: Stacks, native_of: Ints, python: Stacks, python_of: Ints, weig
     out[place] = above_flat[cell] + len(native.frames)
     out[rest] = flat[_positions(first[native_of], below)]
     read = has_loop & (python_id != NOT_READ)
-    notes = _note(float(weight[read].sum()), float(weight[read & (merged | already)].sum()))
-    return Merged((*native.frames, *python.frames), out, begin, lengths, notes)
+    return Merged((*native.frames, *python.frames), out, begin, lengths, read, read & (merged | already))
 
 
-def _note(read: float, known: float) -> tuple[str, ...]:
+def note(read: float, known: float) -> tuple[str, ...]:
     """How much of the time of the interpreters that were read has Python functions, if not all."""
     if not read or known >= 0.9995 * read:
         return ()

@@ -6,16 +6,17 @@ prefix sum. Everything here is vectorised by level; nothing runs in Python per n
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tracelab.analysis.shapes import ROOT, Shape, ends, levels, shape_of
 from tracelab.profile import DOMAINS, Frame, Profile
 
-ROOT = -1  #: frame of node 0, which stands for everything
+__all__ = ["ROOT", "SMALL", "Tree", "domain_weights", "fold", "functions", "left_heavy", "prune", "weighed"]
+
 SMALL = -2  #: frame of a strip that stands for the children that prune() took away
 
 Ints = npt.NDArray[np.int64]
@@ -25,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Tree:
-    """A tree of calls in preorder, siblings by descending weight; node 0 is the root of everything.
+    """A tree of calls in preorder; node 0 is the root of everything.
 
     All arrays have shape (nodes,) except `last_line`, which has one entry per frame. Weights are in the
     unit of the profile. The subtree of node i is the slice `i:end[i]`.
@@ -57,40 +58,48 @@ def fold(profile: Profile) -> Tree:
     Siblings are sorted by descending total. An empty profile gives the root alone. Negative weights are
     not meant: the order of siblings and the slices would still hold, widths would not.
     """
-    frames, last_line, function_of = _functions_of(profile.frames)
-    flat = np.append(function_of[profile.stack_frames], np.int32(-1))
-    starts, lengths = profile.offsets[:-1], np.diff(profile.offsets)
-    order, common = _sorted_stacks(flat, starts, lengths)
-    new = lengths[order] - common  # frames that the stack before does not share: each is a new node
-    n = int(new.sum()) + 1
-    first = np.cumsum(new) - new + 1  # preorder index of a stack's first new node
+    return left_heavy(weighed(shape_of(profile), profile.weights))
 
-    stack_of = np.repeat(np.arange(len(new)), new)
-    depth = np.zeros(n, np.int64)
-    depth[1:] = np.arange(1, n) + (common - first + 1)[stack_of]
-    frame = np.full(n, ROOT, np.int32)
-    frame[1:] = flat[starts[order][stack_of] + depth[1:] - 1]
 
-    # A stack without new nodes equals the one before, so that its leaf is that one's: the last node made.
-    leaf = np.cumsum(new)
-    self_weight = np.bincount(leaf, weights=profile.weights[order], minlength=n).astype(np.float64)
-    levels = _levels(depth)
-    parent = _parents(levels, n)
-    end = _ends(levels, parent, n)
-    total = _totals(levels, parent, self_weight)
-    index = _left_heavy(levels, parent, end, total)
+def weighed(shape: Shape, weights: Floats) -> Tree:
+    """The tree of a shape whose stacks weigh `weights`; siblings in no particular order.
+
+    Totals are differences of one prefix sum: exact for whole numbers below 2^53, which all recorded weights are.
+    """
+    n = len(shape)
+    self_weight = np.bincount(shape.leaf, weights=weights, minlength=n).astype(np.float64)
+    upto = np.concatenate([[0.0], np.cumsum(self_weight)])
+    total = upto[shape.end] - upto[:-1]
+    if not np.array_equal(self_weight, np.rint(self_weight)):  # fractions: light subtrees would lose to rounding
+        total = _totals(levels(shape.depth), shape.parent, self_weight)
+    return Tree(
+        frames=shape.frames,
+        last_line=shape.last_line,
+        frame=shape.frame,
+        parent=shape.parent,
+        depth=shape.depth,
+        end=shape.end,
+        self_weight=self_weight,
+        total=total,
+        pruned=np.zeros(n, np.int32),
+    )
+
+
+def left_heavy(tree: Tree) -> Tree:
+    """The same tree, siblings by descending total; a strip of small frames stays its parent's last child."""
+    n = len(tree)
+    index = _left_heavy(levels(tree.depth), tree)
     place = np.empty(n, np.int64)
     place[index] = np.arange(n)
-    return Tree(
-        frames=frames,
-        last_line=last_line,
-        frame=frame[place],
-        parent=index[parent[place]].astype(np.int32),
-        depth=depth[place].astype(np.int32),
-        end=(np.arange(n) + (end - np.arange(n))[place]).astype(np.int32),
-        self_weight=self_weight[place],
-        total=total[place],
-        pruned=np.zeros(n, np.int32),
+    return replace(
+        tree,
+        frame=tree.frame[place],
+        parent=index[tree.parent[place]].astype(np.int32),
+        depth=tree.depth[place],
+        end=(np.arange(n) + (tree.end - np.arange(n))[place]).astype(np.int32),
+        self_weight=tree.self_weight[place],
+        total=tree.total[place],
+        pruned=tree.pruned[place],
     )
 
 
@@ -127,7 +136,7 @@ def prune(tree: Tree, share: float = 1 / 8000) -> Tree:
 
     parent = of_old[np.concatenate([tree.parent[kept], strip_parent])][order]
     taken = weight[strip_parent]
-    levels = _levels(depth[order])
+    by_level = levels(depth[order])
     none = np.zeros(len(kept), np.int64)
     return Tree(
         frames=tree.frames,
@@ -135,7 +144,7 @@ def prune(tree: Tree, share: float = 1 / 8000) -> Tree:
         frame=np.concatenate([tree.frame[kept], np.full(len(taken), SMALL)])[order].astype(np.int32),
         parent=parent.astype(np.int32),
         depth=depth[order].astype(np.int32),
-        end=_ends(levels, parent, m).astype(np.int32),
+        end=ends(by_level, parent, m).astype(np.int32),
         self_weight=np.concatenate([tree.self_weight[kept], taken])[order],
         total=np.concatenate([tree.total[kept], taken])[order],
         pruned=np.concatenate([none, count[strip_parent]])[order].astype(np.int32),
@@ -206,103 +215,20 @@ def _storable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _functions_of(
-    frames: tuple[Frame, ...],
-) -> tuple[tuple[Frame, ...], Flat, Flat]:
-    """Distinct functions, the last line of each, and for every frame the function it belongs to."""
-    index: dict[tuple[str, str, str], int] = {}
-    chosen: list[Frame] = []
-    last: list[int] = []
-    function_of = np.empty(len(frames), np.int32)
-    for i, frame in enumerate(frames):
-        key = (frame.symbol, frame.module, frame.domain)
-        j = index.setdefault(key, len(chosen))
-        function_of[i] = j
-        if j == len(chosen):
-            chosen.append(frame)
-            last.append(frame.line)
-        elif frame.line and frame.file == chosen[j].file:
-            last[j] = max(last[j], frame.line)
-            if not chosen[j].line or frame.line < chosen[j].line:
-                chosen[j] = frame
-    return tuple(chosen), np.array(last, np.int32), function_of
-
-
-def _sorted_stacks(flat: Flat, starts: Ints, lengths: Ints) -> tuple[Ints, Ints]:
-    """An order in which equal beginnings are neighbours, and the frames that each shares with the one before.
-
-    Several frames are packed into one integer, and a pass sorts the stacks that are still equal by it, so
-    that stacks of forty frames take about ten passes. `flat` ends with one -1, to which short stacks point.
-    """
-    order = np.arange(len(lengths))
-    common = np.zeros(len(lengths), np.int64)
-    bits = max(int(flat.max(initial=0)) + 1, 1).bit_length()  # of a frame + 1: the end of a stack sorts first
-    frames = max((63 - len(order).bit_length()) // bits, 1)  # per pass
-    open_ = order.copy()  # positions in `order` whose stack may still have an equal neighbour
-    group = np.zeros(len(order), np.int64)
-    start = 0
-    while len(open_):
-        stacks = order[open_]
-        key = group
-        for depth in range(start, start + frames):
-            at = np.where(depth < lengths[stacks], starts[stacks] + depth, len(flat) - 1)
-            key = (key << bits) + (flat[at] + 1)
-        turn = np.argsort(key)
-        key = key[turn]
-        order[open_] = stacks[turn]
-        ended = key & ((1 << bits) - 1) == 0
-        differ = key[1:] ^ key[:-1]
-        same = differ == 0
-        parted = (differ >> (bits * frames) == 0) & ~same
-        equal = sum(differ[parted] >> (bits * i) == 0 for i in range(frames))
-        common[open_[1:][parted]] = start + equal
-        repeated = open_[1:][same & ended[1:]]
-        common[repeated] = lengths[order[repeated]]
-        group = np.cumsum(np.append(False, ~same))
-        more = (np.append(False, same) | np.append(same, False)) & ~ended
-        open_, group = open_[more], group[more]
-        start += frames
-    return order, common
-
-
-def _levels(depth: Ints) -> list[Ints]:
-    """Nodes of every depth, in preorder."""
-    small = depth.astype(np.int16) if len(depth) and depth.max() < 1 << 15 else depth  # int16 sorts by radix
-    order = np.argsort(small, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(depth[order])) + 1)
-
-
-def _parents(levels: list[Ints], n: int) -> Ints:
-    """The parent of a node is the last node before it that is one level up."""
-    parent = np.zeros(n, np.int64)
-    for above, level in itertools.pairwise(levels):
-        parent[level] = above[np.searchsorted(above, level) - 1]
-    return parent
-
-
-def _ends(levels: list[Ints], parent: Ints, n: int) -> Ints:
-    """Index after each subtree: the end of the last child, which is the last one at the level below."""
-    end = np.arange(1, n + 1)
-    for level in reversed(levels[1:]):
-        over = parent[level]
-        last = np.append(over[1:] != over[:-1], True)
-        end[over[last]] = end[level[last]]
-    return end
-
-
-def _totals(levels: list[Ints], parent: Ints, self_weight: Floats) -> Floats:
+def _totals(by_level: list[Ints], parent: Flat, self_weight: Floats) -> Floats:
     """Weight of every subtree: added up from the leaves, so that light ones lose nothing to rounding."""
     total = self_weight.copy()
-    for level in reversed(levels[1:]):
+    for level in reversed(by_level[1:]):
         over = parent[level]
         first = np.flatnonzero(np.append(True, over[1:] != over[:-1]))
         total[over[first]] += np.add.reduceat(total[level], first)
     return total
 
 
-def _left_heavy(levels: list[Ints], parent: Ints, end: Ints, total: Floats) -> Ints:
+def _left_heavy(by_level: list[Ints], tree: Tree) -> Ints:
     """New preorder index of every node when siblings are sorted by descending total."""
-    n = len(parent)
+    parent, end, n = tree.parent.astype(np.int64), tree.end, len(tree)
+    total = np.where(tree.frame == SMALL, -1.0, tree.total)
     size = end - np.arange(n)
     step = np.ones(n, np.int64)  # distance from the parent; 1 for an only child
     children = np.bincount(parent[1:], minlength=n)
@@ -314,6 +240,6 @@ def _left_heavy(levels: list[Ints], parent: Ints, end: Ints, total: Floats) -> I
     first = np.flatnonzero(np.concatenate([[True], family[1:] != family[:-1]])) if len(family) else family
     step[ordered] = 1 + before - np.repeat(before[first], np.diff(np.append(first, len(family))))
     index = np.zeros(n, np.int64)
-    for level in levels[1:]:
+    for level in by_level[1:]:
         index[level] = index[parent[level]] + step[level]
     return index

@@ -171,6 +171,21 @@ def stack_weights(tables: Tables, kind: str, by: str | None = None) -> pd.DataFr
     return finalise(tables, counted, columns, sort=keys)
 
 
+def sample_rows(tables: Tables, kind: str) -> pd.DataFrame:
+    """Every selected sample of a kind by time: time_ns, pid, tid, cpu, stack_id (-1 for none), complete, weight."""
+    rows = tables.frame("samples").filter(nw.col("kind") == kind)
+    rows = rows.with_columns(complete=nw.col("unwound") == "complete")
+    columns = {"time_ns": nw.Int64, "stack_id": nw.Int64, "weight": nw.Float64, "complete": nw.Boolean}
+    columns |= dict.fromkeys(("pid", "tid", "cpu"), nw.Int32)
+    return finalise(tables, rows, columns, sort=("time_ns",))
+
+
+def sample_units(tables: Tables, kind: str) -> list[str]:
+    """Units that the weights of a kind of samples have, sorted."""
+    rows = tables.frame("samples").filter(nw.col("kind") == kind).group_by("unit").agg(n=nw.len())
+    return list(finalise(tables, rows, {"unit": nw.String}, sort=("unit",))["unit"])
+
+
 def event_count(tables: Tables) -> int:
     """Number of selected events, weights included."""
     return int(

@@ -138,6 +138,7 @@ class Engine:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
+        self.kept: dict[Any, Any] = {}  #: what was read whole, by what it is, for as long as the engine lives
 
     @functools.cached_property
     def connection(self) -> duckdb.DuckDBPyConnection:
