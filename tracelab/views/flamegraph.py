@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tracelab.analysis.stacks import Tree, domain_weights, fold, functions, prune
+from tracelab.analysis.shapes import shape_of
+from tracelab.analysis.stacks import Tree, domain_weights, functions, left_heavy, prune, weighed
 from tracelab.profile import Profile
 from tracelab.views import palette
 from tracelab.views.flame_picture import flame_svg
@@ -48,13 +49,13 @@ class FlameGraph(LiveView):
 
     @functools.cached_property
     def tree(self) -> Tree:
-        """The whole tree of calls."""
-        return fold(self.profile)
+        """The whole tree of calls, siblings in no particular order."""
+        return weighed(shape_of(self.profile), self.profile.weights)
 
     @functools.cached_property
     def drawn(self) -> Tree:
         """The tree that is drawn: all of it, or without frames lighter than SHARE of the whole."""
-        return prune(self.tree, 0 if len(self.tree) <= MAX_NODES else SHARE)
+        return left_heavy(prune(self.tree, 0 if np.count_nonzero(self.tree.total) <= MAX_NODES else SHARE))
 
     @functools.cached_property
     def table(self) -> pd.DataFrame:
