@@ -15,9 +15,22 @@ import pandas as pd
 from tracelab.analysis.shapes import ROOT, Shape, ends, levels, shape_of
 from tracelab.profile import DOMAINS, Frame, Profile
 
-__all__ = ["ROOT", "SMALL", "Tree", "domain_weights", "fold", "functions", "left_heavy", "prune", "weighed"]
+__all__ = [
+    "GAP",
+    "ROOT",
+    "SMALL",
+    "Tree",
+    "cut_to",
+    "domain_weights",
+    "fold",
+    "functions",
+    "left_heavy",
+    "prune",
+    "weighed",
+]
 
 SMALL = -2  #: frame of a strip that stands for the children that prune() took away
+GAP = -3  #: in a flame chart: time in which the frame above called nobody, or nothing was recorded
 
 Ints = npt.NDArray[np.int64]
 Flat = npt.NDArray[np.int32]
@@ -47,8 +60,8 @@ class Tree:
 
     @property
     def domains(self) -> npt.NDArray[np.object_]:
-        """Domain of every node; "" for the root and for strips of small frames."""
-        names = np.array([*(f.domain for f in self.frames), "", ""], dtype=object)
+        """Domain of every node; "" for the root, for strips of small frames and gaps."""
+        names = np.array([*(f.domain for f in self.frames), "", "", ""], dtype=object)
         return names[self.frame]
 
 
@@ -103,15 +116,19 @@ def left_heavy(tree: Tree) -> Tree:
     )
 
 
-def prune(tree: Tree, share: float = 1 / 8000) -> Tree:
+def prune(tree: Tree, share: float = 1 / 8000, *, within: int = 0) -> Tree:
     """The tree without nodes lighter than `share` of the root; a strip per parent keeps their weight.
 
     A strip has frame SMALL, is its parent's last child whatever it weighs, and weighs exactly what was
-    taken away, so that totals stay what they were and widths add up. Nodes of weight zero go too.
+    taken away, so that totals stay what they were and widths add up. Nodes of weight zero go too. With `within` it is a
+    share of that node, and of the rest of the tree only its callers stay.
     """
     n = len(tree)
     small = tree.frame == SMALL  # of an earlier cut: it becomes part of the new strip
-    keep = (tree.total > 0) & (tree.total >= share * tree.total[0]) & ~small
+    keep = (tree.total > 0) & (tree.total >= share * tree.total[within]) & ~small
+    if within:
+        node = np.arange(n)
+        keep &= (node >= within) & (node < tree.end[within]) | (node < within) & (tree.end > within)
     keep[0] = True
     if keep.all():
         return tree
@@ -243,3 +260,12 @@ def _left_heavy(by_level: list[Ints], tree: Tree) -> Ints:
     for level in by_level[1:]:
         index[level] = index[parent[level]] + step[level]
     return index
+
+
+def cut_to(tree: Tree, nodes: int, share: float, *, within: int = 0) -> Tree:
+    """The tree cut to about as many of its heaviest nodes, none lighter than `share`; the whole one if it is small."""
+    total = tree.total[within : tree.end[within]]
+    if np.count_nonzero(total) <= nodes:
+        return prune(tree, 0, within=within)
+    heaviest = np.partition(total, len(total) - nodes)[len(total) - nodes]
+    return prune(tree, max(share, float(heaviest) / float(total[0])), within=within)

@@ -88,7 +88,9 @@ class TableVerbs(Part):
 
         return tasks(self._tables)
 
-    def profile(self, kind: str = "on-CPU", by: Literal["process", "thread"] | None = None) -> Profile:
+    def profile(
+        self, kind: str = "on-CPU", by: Literal["process", "thread", "comm", "cgroup", "cpu"] | None = None
+    ) -> Profile:
         """The stack samples of a kind as weighted stacks; see analysis.profiles."""
         from tracelab.analysis.profiles import profile
 

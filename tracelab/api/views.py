@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from tracelab.api.part import By
@@ -32,21 +32,30 @@ class ViewVerbs(TableVerbs):
 
     def flamegraph(
         self,
-        by: Literal["process", "thread"] | None = None,
+        by: Literal["process", "thread", "comm", "cgroup", "cpu"] | None = None,
         kind: str = "on-CPU",
         title: str = "",
         target: str | None = None,
+        layout: Literal["merged", "inverted", "time"] = "merged",
+        state: Mapping[str, Any] | None = None,
     ) -> FlameGraph:
-        """A flame graph of the samples of one kind; each process or thread on a frame of its own if asked.
+        """A flame graph of the samples of one kind; each process, thread, ... on a frame of its own if asked.
 
         `kind` is "on-CPU", "off-CPU" (where threads waited, probe offcpu), "wakeup" (who ended their waits, probe
         wakeups) or what another probe samples; kinds are never added up. Raises MissingTable for one not recorded.
-        With `target` it is of that target's on-CPU time, and of its eBPF programs beside it.
+        With `target` it is of that target's on-CPU time, and of its eBPF programs beside it. Layout "time" is a flame
+        chart: each thread in the order of time, with the gaps. `state` is that of another flame graph, to be restored.
         """
+        from tracelab.analysis.sessionstacks import SessionStacks
         from tracelab.views.flamegraph import FlameGraph
 
-        profile = self.target_profile(target) if target is not None else self.profile(kind, by)
-        return FlameGraph(profile.renamed(profile.name, *self._notes()), title=title)
+        if target is not None:
+            profile, stacks = self.target_profile(target), None
+        else:
+            stacks = SessionStacks(self._tables, kind)
+            profile = stacks.profile(by)
+        profile = profile.renamed(profile.name, *self._notes())
+        return FlameGraph(profile, title=title, by=by if stacks else None, layout=layout, stacks=stacks, state=state)
 
     def diagnose(self, **thresholds: dict[str, Any]) -> FindingsView:
         """What every pitfall came to, worst first: found, clear, or not checked.

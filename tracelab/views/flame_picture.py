@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tracelab.analysis.stacks import ROOT, SMALL, Tree
+from tracelab.analysis.stacks import GAP, ROOT, SMALL, Tree
 from tracelab.views import palette
 from tracelab.views.wording import amount, escaped, percent
 
@@ -28,18 +28,19 @@ def flame_svg(
     *,
     title: str,
     unit: str,
+    whole: float,
     domains: dict[str, float],
     notes: Sequence[str] = (),
     max_bytes: int = 150_000,
 ) -> str:
     """The tree as SVG, root at the top, frames of a pixel or more, at most about `max_bytes` long.
 
-    `domains` is the weight by domain, for the legend. Where the picture would be longer, narrower
-    frames are left out, twice as wide each time.
+    `domains` is the weight by domain, and `whole` that of all, for the legend. Where the picture would be longer,
+    narrower frames are left out, half as wide again each time.
     """
     least = 1.0
     while True:
-        svg = _svg(tree, title, unit, domains, notes, least)
+        svg = _svg(tree, title, unit, (whole, domains), notes, least)
         if len(svg.encode()) <= max_bytes or least > WIDTH / 8:
             return svg
         least *= 1.5
@@ -52,11 +53,16 @@ def left_edges(tree: Tree) -> npt.NDArray[np.float64]:
 
 
 def _svg(
-    tree: Tree, title: str, unit: str, domains: dict[str, float], notes: Sequence[str], least: float
+    tree: Tree,
+    title: str,
+    unit: str,
+    shares: tuple[float, dict[str, float]],
+    notes: Sequence[str],
+    least: float,
 ) -> str:
     whole = float(tree.total[0])
     scale = WIDTH / whole if whole else 0.0
-    shown = np.flatnonzero((tree.total * scale >= least) & (tree.depth < MAX_ROWS))
+    shown = np.flatnonzero((tree.total * scale >= least) & (tree.depth < MAX_ROWS) & (tree.frame != GAP))
     x = left_edges(tree)[shown] * scale
     width = tree.total[shown] * scale
     rows = int(tree.depth[shown].max(initial=0)) + 1
@@ -73,7 +79,7 @@ def _svg(
         y = top + int(tree.depth[node]) * ROW
         number = int(tree.frame[node])
         if number == ROOT:
-            name, domain, fill = f"all {amount(whole, unit)}", "", palette.ROOT_COLOURS["light"]
+            name, domain, fill = f"all {amount(shares[0], unit)}", "", palette.ROOT_COLOURS["light"]
         elif number == SMALL:
             name, domain, fill = "", "", palette.SMALL_COLOURS["light"]
         else:
@@ -91,7 +97,7 @@ def _svg(
         f"role='img' aria-label='{escaped(title)}' style='max-width:100%'><style>{_STYLE}</style>",
         f"<rect class='bg' width='{WIDTH}' height='{height}'/>",
         f"<text class='t' x='4' y='16' font-weight='bold'>{escaped(title, 130)}</text>",
-        *_legend(domains, colours, whole),
+        *_legend(shares[1], colours, shares[0]),
         *(f"<path fill='{fill}'{_outline(domain)} d='{''.join(d)}'/>" for (fill, domain), d in boxes.items()),
     ]
     for domain, texts in labels.items():

@@ -1,310 +1,361 @@
-// A flame graph on a canvas, for the live widget (anywidget) and for saved pages alike. No dependencies.
+// A flame graph: what can be done with it, for the live widget and for saved pages alike.
 //
-// Python has folded, pruned and sorted. `data` is a struct of arrays over n nodes in preorder, siblings by
-// descending weight: self f64[n], frame i32[n], depth i32[n], pruned i32[n], little-endian; frame -1 is the root
-// of everything, -2 a strip of frames too light to be kept, last among its siblings. `meta` has the names and
-// colours (see flamegraph.py). Recorded text reaches the page through textContent and canvas only.
+// `view` is what a person has set, and what is kept: layout, by (whose stacks stand on frames of their own), steps (what is
+// hidden, collapsed or focused on), of (the function of a sandwich), selection (path of the frame zoomed in on), search,
+// up (root at the bottom), colours. A tree that Python has cut is rewritten by Python, exactly; a whole one is rewritten
+// here. Recorded text reaches the page through textContent and canvas only.
 
-const ROW = 18, TINY = 0.5, FONT = "12px ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace";
-const ROOT = -1, SMALL = -2, NONE = -1, LIMIT = 480;
-const LEGEND = "share by innermost frame; bpf with all that eBPF programs called";
-const HINT = "Click a frame to zoom in, point at it for its numbers; with the keyboard: arrows, Enter, Escape, / to search.";
-const SHADES = { plain: 1, above: 0.55, faint: 0.28 }; // opacity: of a frame, of a caller of the zoomed one, of no match
-
-function readTree(meta, data) {
-  const n = meta.nodes;
-  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice().buffer;
-  const own = new Float64Array(bytes, 0, n);
-  const [frame, depth, pruned] = [0, 1, 2].map((k) => new Int32Array(bytes, 8 * n + 4 * n * k, n));
-  const parent = new Int32Array(n), end = new Int32Array(n).fill(n), strip = new Int32Array(n);
-  const total = own.slice(), left = new Float64Array(n);
-  const path = [0];
-  for (let i = 1; i < n; i++) {
-    while (path.length > depth[i]) end[path.pop()] = i;
-    parent[i] = path[path.length - 1];
-    path.push(i);
-    if (frame[i] === SMALL) strip[parent[i]] = i;
-  }
-  for (let i = n - 1; i > 0; i--) total[parent[i]] += total[i];
-  const next = [0];
-  for (let i = 0; i < n; i++) {
-    left[i] = next[depth[i]];
-    next[depth[i]] += total[i];
-    next[depth[i] + 1] = left[i];
-  }
-  return { n, own, frame, depth, pruned, parent, end, strip, total, left };
-}
-
-// A plain text is found anywhere and in any case; /text/ is a regular expression.
-function matcher(text) {
-  const given = /^\/(.*)\/(i?)$/s.exec(text);
-  if (given) { const re = new RegExp(given[1], given[2]); return (name) => re.test(name); }
-  const low = text.toLowerCase();
-  return (name) => name.toLowerCase().includes(low);
-}
+const { ROOT, SMALL } = flametree, NONE = -1;
+const HINT = "Click a frame to zoom in, drag to pan, Ctrl and wheel to zoom freely, right click for more; keys: arrows, Enter, Escape, / to search, ? for all.";
+const KEYS = "arrows walk, Enter zooms, Escape goes back, 0 shows all, + and - zoom, a and d pan, / searches, n and N step through matches, m opens the menu of a frame, t the table, s its callers and callees, i turns, c copies the stack, z and Z undo and redo";
+const LAYOUTS = { merged: "left heavy", time: "in the order of time", inverted: "inverted", sandwich: "callers and callees" };
+const GROUPS = { "": "all together", process: "by process", thread: "by thread", comm: "by comm", cgroup: "by cgroup", cpu: "by CPU" };
+const COLOURS = { domain: "colours: domain", module: "colours: module", change: "colours: change" };
 
 class Flame {
   constructor(el, host, signal) {
-    Object.assign(this, { el, host, root: 0, focus: NONE, over: NONE, drawn: 0, up: false, match: null });
+    Object.assign(this, { el, host, signal, turns: 0, found: [], history: [], at: -1 });
     this.build();
-    this.listen(signal);
+    this.listen();
     this.load();
   }
 
   load() {
     const { meta, data } = this.host.first;
-    this.meta = meta;
-    this.t = readTree(meta, data);
-    Object.assign(this, { root: 0, focus: NONE, over: NONE, match: null });
+    this.base = { meta, t: flametree.read(meta, data) };
     this.title.textContent = meta.title;
     const lines = (texts, className) => texts.map((textContent) => element("p", { textContent, className }));
     this.about.replaceChildren(...lines(meta.about, ""), ...lines(meta.notes, "tl-note"));
-    this.legend.replaceChildren();
-    this.swatches = Object.entries(meta.domains).map(([domain, weight]) => {
-      const mark = element("span", { className: "tl-swatch" });
-      mark.dataset.domain = domain;
-      const text = weight > 0 ? `${domain} ${percent(weight / this.t.total[0])}` : domain;
-      this.legend.append(element("span", { className: "tl-legend", title: LEGEND }, mark, text));
-      return mark;
-    });
-    this.zoom(0, false);
-    this.search(this.box.value);
-    this.live.textContent = this.t.n > 1 ? HINT : "";
+    const usual = { layout: meta.layout, by: meta.by ?? "", steps: [], of: "", selection: [], search: "", up: false, colours: meta.change ? "change" : "domain" };
+    const state = this.host.state;
+    this.view = { ...usual, ...Object.fromEntries(Object.keys(usual).filter((k) => k in state).map((k) => [k, state[k]])) };
+    if (this.turns === 0) { this.history = [this.view]; this.at = 0; }
+    else this.view = { ...this.view, layout: usual.layout, by: usual.by };
+    this.choices();
+    this.show();
+    this.live.textContent = this.base.t.n > 1 ? HINT : "";
   }
+
+  // ---- the page
 
   build() {
+    const { el } = this, button = (textContent, about) => element("button", { type: "button", textContent, title: about ?? "" });
+    el.classList.add("tl-flame");
+    el.dataset.lmSuppressShortcuts = "true"; // JupyterLab keeps its hands off our keys
+    const select = (label) => { const s = element("select"); s.setAttribute("aria-label", label); return s; };
     this.title = element("span", { className: "tl-title" });
-    this.box = element("input", { type: "search", placeholder: "search text or /regex/", ariaLabel: "search functions" });
-    this.matched = element("span", { className: "tl-matched", role: "status" });
-    this.back = element("button", { type: "button", textContent: "show all", title: "zoom out to everything (0)" });
-    this.flip = element("button", { type: "button", textContent: "root at bottom", title: "turn upside down (i)" });
-    this.legend = element("span", { className: "tl-bar" });
-    this.canvas = element("canvas", { tabIndex: 0, role: "application", ariaLabel: "flame graph: arrow keys walk the "
-      + "frames, Enter zooms, Escape goes up, 0 shows all, slash searches, n and Shift-N step through what was found" });
-    this.space = element("div", { className: "tl-space" }, this.canvas);
-    this.scroll = element("div", { className: "tl-scroll" }, this.space);
-    this.live = element("div", { className: "tl-live", ariaLive: "polite" });
+    this.box = element("input", { type: "search", placeholder: "search, or /regex/" });
+    this.box.setAttribute("aria-label", "search frames: text, or /regular expression/");
+    this.matched = element("span", { className: "tl-matched" });
+    this.matched.setAttribute("role", "status");
+    [this.before, this.after] = [button("‹", "match before (N)"), button("›", "next match (n)")];
+    [this.layout, this.by, this.colours] = [select("layout"), select("stacks"), select("colours")];
+    this.back = button("show all");
+    this.flip = button("root at bottom", "turn upside down (i)");
+    [this.undo, this.redo] = [button("↶", "undo (z)"), button("↷", "redo (Z)")];
+    this.list = button("functions", "table of functions (t)");
+    this.more = button("⋯", "what can be done with the frame in focus (m)");
+    for (const b of [this.before, this.after, this.undo, this.redo, this.more]) b.setAttribute("aria-label", b.title);
+    this.list.setAttribute("aria-pressed", "false");
+    this.legend = element("span", { className: "tl-legends" });
+    this.chips = element("div", { className: "tl-chips" });
+    this.panes = [new flamepane(this, this.signal, "flame graph; arrow keys walk through the frames")];
+    this.panels = element("div", { className: "tl-panes" }, this.panes[0].scroll);
+    this.table = element("div", { className: "tl-functions", hidden: true, tabIndex: 0 });
+    this.table.setAttribute("role", "region");
+    this.table.setAttribute("aria-label", "functions");
+    this.live = element("div", { className: "tl-live" });
+    this.live.setAttribute("aria-live", "polite");
     this.about = element("div", { className: "tl-about" });
     this.tip = element("div", { className: "tl-tip", hidden: true });
-    this.el.classList.add("tl-flame");
-    this.el.dataset.lmSuppressShortcuts = "true"; // JupyterLab would take n, 0 and i for its own
-    const bar = element("div", { className: "tl-bar" }, this.title, this.box, this.matched, this.back, this.flip);
-    this.el.replaceChildren(bar, this.legend, this.scroll, this.live, this.about, this.tip);
+    this.pop = element("div", { className: "tl-menu", hidden: true });
+    this.pop.setAttribute("role", "menu");
+    const first = element("div", { className: "tl-bar" }, this.title, this.box, this.before, this.after, this.matched);
+    const second = element("div", { className: "tl-bar tl-tools" }, this.layout, this.by, this.colours, this.flip, this.list, this.more, this.undo, this.redo, this.back, this.legend);
+    el.replaceChildren(first, second, this.chips, this.panels, this.table, this.live, this.about, this.tip, this.pop);
   }
 
-  listen(signal) {
-    const on = (target, type, fn) => target.addEventListener(type, fn, { signal });
-    on(this.canvas, "click", (e) => { const i = this.hit(e.offsetX, e.offsetY); if (i !== NONE) this.zoom(i); });
-    on(this.canvas, "mousemove", (e) => this.hover(e));
-    on(this.canvas, "mouseleave", () => this.hover(null));
-    on(this.canvas, "keydown", (e) => this.key(e));
-    on(this.canvas, "focus", () => { if (this.focus === NONE) this.walk(this.root); this.draw(); });
-    on(this.canvas, "blur", () => this.draw());
-    on(this.scroll, "scroll", () => this.draw());
+  // What there is to choose from: without a kernel, what the page can work out itself.
+  choices() {
+    const { meta } = this.base, { alone } = this.host;
+    const fill = (select, names, texts, value) => {
+      select.replaceChildren(...names.map((name) => element("option", { value: name, textContent: texts[name] ?? name })));
+      select.value = value;
+      select.hidden = names.length < 2;
+    };
+    const layouts = meta.layout === "time" ? ["time"] : ["merged", "inverted", "sandwich"];
+    fill(this.layout, alone ? layouts : [...new Set([...layouts, ...meta.layouts])], LAYOUTS, this.view.layout);
+    fill(this.by, alone ? [meta.by ?? ""] : [...new Set([meta.by ?? "", ...meta.groups])], GROUPS, this.view.by);
+    fill(this.colours, ["domain", "module", ...(meta.change ? ["change"] : [])], COLOURS, this.view.colours);
+  }
+
+  listen() {
+    const { signal } = this, on = (target, type, fn) => target.addEventListener(type, fn, { signal });
     on(this.box, "input", () => this.search(this.box.value));
     on(this.box, "keydown", (e) => {
+      e.stopPropagation();
       if (e.key === "Enter") this.step(e.shiftKey ? -1 : 1);
-      if (e.key === "Escape") { this.box.value = ""; this.search(""); this.canvas.focus(); }
+      if (e.key === "Escape") { this.box.value = ""; this.search(""); this.panes[0].canvas.focus(); }
     });
-    on(this.back, "click", () => this.zoom(0));
-    on(this.flip, "click", () => this.turn());
-    const size = new ResizeObserver(() => this.draw());
-    size.observe(this.scroll);
+    on(this.before, "click", () => this.step(-1));
+    on(this.after, "click", () => this.step(1));
+    on(this.layout, "change", () => this.lay(this.layout.value));
+    on(this.by, "change", () => this.set({ by: this.by.value, selection: [] }));
+    on(this.colours, "change", () => this.set({ colours: this.colours.value }));
+    on(this.back, "click", () => this.goto([]));
+    on(this.flip, "click", () => this.set({ up: !this.view.up }));
+    on(this.undo, "click", () => this.travel(-1));
+    on(this.redo, "click", () => this.travel(1));
+    on(this.list, "click", () => flametable.tabulate(this, this.table.hidden));
+    on(this.more, "click", (e) => this.menu(this.panes[0], this.panes[0].focus, e));
+    on(this.pop, "keydown", (e) => flamemenu.key(this, e));
+        on(document, "pointerdown", (e) => { if (!this.pop.hidden && !e.composedPath().includes(this.pop)) this.pop.hidden = true; });
     onTheme(() => this.draw(), signal);
-    const ends = this.host.on("first", () => this.load());
-    signal.addEventListener("abort", () => { size.disconnect(); ends(); });
+    const ends = [this.host.on("first", () => this.load()), this.host.on("state", () => this.told())];
+    signal.addEventListener("abort", () => { for (const end of ends) end(); });
   }
 
-  // ---- geometry
+  // ---- what is set, and kept
 
-  zoom(i, tell = true) {
-    const { t } = this;
-    if (t.frame[i] === SMALL) i = t.parent[i];
-    this.root = i;
-    let deepest = t.depth[i];
-    for (let j = i; j < t.end[i]; j++) if (t.depth[j] > deepest) deepest = t.depth[j];
-    this.rows = deepest + 1;
-    this.space.style.height = `${this.rows * ROW}px`;
-    if (!this.el.classList.contains("tl-fill")) this.scroll.style.height = `${Math.min(this.rows * ROW + 2, LIMIT)}px`;
-    this.back.disabled = i === 0;
-    this.focus = i;
-    this.hover(null);
-    this.aim(i);
-    if (this.match) this.count();
-    this.draw();
-    if (tell) {
-      this.say(i);
-      this.host.keep({ selection: this.path(i) });
+  // Sets something that can be undone; a search that is still being typed is one change.
+  set(changes, keep = true) {
+    const before = this.view;
+    this.view = { ...before, ...changes };
+    const typing = Object.keys(changes).join() === "search" && this.typed;
+    this.typed = Object.keys(changes).join() === "search";
+    if (keep) {
+      this.history.splice(typing ? this.at : this.at + 1, Infinity, this.view);
+      this.at = this.history.length - 1;
+      this.host.keep(this.view);
     }
+    this.show(before);
   }
 
-  turn() {
-    this.up = !this.up;
-    this.flip.textContent = this.up ? "root at top" : "root at bottom";
-    this.aim(this.root);
+  travel(way) {
+    const to = this.history[this.at + way];
+    if (!to) return;
+    this.at += way;
+    const before = this.view;
+    this.view = to;
+    this.typed = false;
+    this.host.keep(to);
+    this.show(before);
+  }
+
+  // Python has set something.
+  told() {
+    const known = Object.entries(this.host.state).filter(([k, v]) => k in this.view && JSON.stringify(v) !== JSON.stringify(this.view[k]));
+    if (!known.length) return;
+    const before = this.view;
+    this.view = { ...before, ...Object.fromEntries(known) };
+    this.history.splice(this.at + 1, Infinity, this.view);
+    this.at = this.history.length - 1;
+    this.show(before);
+  }
+
+  lay(layout) {
+    const pane = this.panes[0], i = pane.focus > 0 && pane.t.frame[pane.focus] >= 0 ? pane.focus : this.heaviest(pane);
+    if (layout === "sandwich" && !this.view.of) this.set({ layout, of: i > 0 ? this.name(pane, i) : "", selection: [] });
+    else this.set({ layout, selection: [] });
+  }
+
+  heaviest(pane) {
+    const rows = flametree.functions(pane.meta, pane.t);
+    return rows.length ? pane.t.frame.indexOf(rows[0].f) : NONE;
+  }
+
+  // Shows the view. What needs another tree waits for it; everything else is there at once.
+  show(before = null) {
+    const { view } = this, same = (...keys) => before && keys.every((k) => JSON.stringify(before[k]) === JSON.stringify(view[k]));
+    for (const [select, key] of [[this.layout, "layout"], [this.by, "by"], [this.colours, "colours"]]) select.value = view[key];
+    this.flip.textContent = view.up ? "root at top" : "root at bottom";
+    this.undo.disabled = this.at <= 0;
+    this.redo.disabled = this.at >= this.history.length - 1;
+    this.box.value = view.search;
+    if (this.trees && same("layout", "by", "steps", "of")) { this.placed(); return; }
+    flamemenu.chips(this);
+    const turn = ++this.turns, made = this.made();
+    if (!(made instanceof Promise)) { this.take(made); return; }
+    this.live.textContent = "asking the kernel …";
+    made.then((trees) => { if (turn === this.turns) { this.live.textContent = ""; this.take(trees); } }, (error) => {
+      if (turn !== this.turns) return;
+      if (before && this.trees) { this.view = before; this.show(view); }
+      this.live.textContent = error.message;
+    });
+  }
+
+  // The trees of the view: one, or callers and callees.
+  made() {
+    const { view, base } = this, halves = view.layout === "sandwich" ? ["callers", "focus"] : [null];
+    if (view.layout === "sandwich" && !view.of) return [base];
+    const usual = view.layout === base.meta.layout && view.by === (base.meta.by ?? "") && !view.steps.length;
+    if (usual) return [base];
+    const here = view.layout !== "time" && base.meta.layout !== "time" && view.by === (base.meta.by ?? "");
+    if (here && (this.host.alone || !base.meta.cut)) {
+      const last = { inverted: [["invert"]], merged: [] }[view.layout];
+      try {
+        return halves.map((half) => flametree.rewritten(base.meta, base.t, [...view.steps, ...(half ? [[half, view.of]] : last)]));
+      } catch (error) { return Promise.reject(error); }
+    }
+    const { layout, by, steps, of } = view;
+    return Promise.all(halves.map((half) => this.asked({ layout: half ?? layout, by, steps, of })));
+  }
+
+  async asked(tree) {
+    const { meta, data } = await this.host.ask({ tree });
+    return { meta, t: flametree.read(meta, data), asked: tree };
+  }
+
+  take(trees) {
+    while (this.panes.length < trees.length) this.panes.push(new flamepane(this, this.signal, "callees; arrow keys walk through the frames"));
+    this.panes.length = trees.length;
+    this.panels.replaceChildren(...this.panes.map((pane) => pane.scroll));
+    this.panels.classList.toggle("tl-two", trees.length > 1);
+    this.trees = trees;
+    this.zoomed = "[]";
+    for (const [k, pane] of this.panes.entries()) { pane.part = null; pane.up = this.turned(k); pane.show(trees[k]); }
+    flametable.legends(this);
+    this.placed();
+    if (!this.table.hidden) flametable.tabulate(this, true);
+  }
+
+  turned(k) { return this.trees.length > 1 ? k === 0 : this.view.up; }
+
+  // Everything that needs no other tree: zoom, search, colours.
+  placed() {
+    for (const [k, pane] of this.panes.entries()) if (pane.up !== this.turned(k)) pane.turn(this.turned(k));
+    const { pane } = this, selected = JSON.stringify(this.view.selection);
+    if (selected !== this.zoomed) { // else it may have been moved freely since
+      this.zoomed = selected;
+      const i = this.find(pane, this.view.selection);
+      if (i === NONE && this.view.selection.length) this.live.textContent = "the frame that was selected is not in this picture";
+      else pane.zoom(Math.max(i, 0));
+    }
+    this.back.disabled = pane.root === 0 && pane.lo <= 0;
+    if (this.coloured !== this.view.colours) flametable.legends(this);
+    this.match(this.view.search);
     this.draw();
   }
 
-  top(depth) { return (this.up ? this.rows - 1 - depth : depth) * ROW - this.scroll.scrollTop; }
+  draw() { for (const pane of this.panes) pane.draw(); for (const mark of this.swatches ?? []) mark.paint(); }
 
-  // What a node covers of the canvas; callers of the zoomed node cover its whole width.
-  rect(i) {
-    const { t, root, width } = this, scale = width / (t.total[root] || 1);
-    if (t.depth[i] < t.depth[root]) return { x: 0, y: this.top(t.depth[i]), w: width, h: ROW };
-    return { x: (t.left[i] - t.left[root]) * scale, y: this.top(t.depth[i]), w: t.total[i] * scale, h: ROW };
+  get pane() { return this.panes[0]; }
+
+  // ---- zoom
+
+  chosen(pane, i) {
+    if (pane !== this.panes[0]) { pane.zoom(i); this.say(pane, i); return; }
+    if (pane.t.frame[i] === SMALL) i = pane.t.parent[i];
+    this.goto(this.path(pane, i));
+    this.say(pane, pane.root);
   }
 
-  // Scrolls so that as much as possible of a subtree is seen, and two callers.
-  aim(i) {
-    const { up, scroll, rows } = this, depth = this.t.depth[i];
-    scroll.scrollTop = up ? (rows - depth + 2) * ROW - scroll.clientHeight : (depth - 2) * ROW;
+  goto(path) {
+    const pane = this.panes[0];
+    if (pane.part && !pane.part.every((name, k) => path[k] === name)) { pane.part = null; pane.show(this.trees[0]); }
+    pane.zoom(Math.max(this.find(pane, path), 0));
+    const selection = this.path(pane, pane.root);
+    this.zoomed = JSON.stringify(selection);
+    this.set({ selection });
+    this.finer(pane);
   }
 
-  reveal(i) {
-    const y = this.top(this.t.depth[i]), height = this.scroll.clientHeight;
-    if (y < 0) this.scroll.scrollTop += y - ROW;
-    else if (y + ROW > height) this.scroll.scrollTop += y + 2 * ROW - height;
+  // The view was moved freely.
+  moved(pane) {
+    this.back.disabled = pane.root === 0 && pane.hi - pane.lo >= pane.t.total[0];
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => this.finer(pane), 150);
   }
 
-  hit(x, y) {
-    const { t, root } = this, row = Math.floor((y + this.scroll.scrollTop) / ROW);
-    const depth = this.up ? this.rows - 1 - row : row;
-    if (depth < 0 || depth >= this.rows || x < 0 || x >= this.width) return NONE;
-    let i = root;
-    if (depth < t.depth[i]) { while (t.depth[i] > depth) i = t.parent[i]; return i; }
-    const at = t.left[root] + (x / this.width) * t.total[root];
-    while (t.depth[i] < depth) {
+  // What was cut off because it was too light is asked for when it would be seen.
+  finer(pane) {
+    const { t, root } = pane, path = this.path(pane, root);
+    if (this.host.alone || !pane.meta.cut || t.inTime || JSON.stringify(pane.part) === JSON.stringify(path)) return;
+    let seen = false;
+    for (let i = root; i < t.end[root] && !seen; i++) seen = t.frame[i] === SMALL && t.total[i] * pane.scale >= 2;
+    if (!seen || (!root && !pane.part)) return;
+    const k = this.panes.indexOf(pane), turn = this.turns, { layout, by, steps, of } = this.view, half = ["callers", "focus"][k];
+    const root_ = path.map((_, j) => this.function(pane, this.find(pane, path.slice(0, j + 1))));
+    this.asked({ layout: this.panes.length > 1 ? half : layout, by, steps, of, root: root_ }).then((part) => {
+      if (turn !== this.turns || JSON.stringify(this.path(pane, pane.root)) !== JSON.stringify(path)) return;
+      const [from, to] = [pane.lo - t.left[root], pane.hi - t.left[root]];
+      pane.part = path;
+      pane.show(part, Math.max(this.find({ meta: part.meta, t: part.t }, path), 0));
+      pane.range(pane.t.left[pane.root] + from, pane.t.left[pane.root] + to);
+      this.match(this.view.search);
+    }, (error) => { this.live.textContent = error.message; });
+  }
+
+  // ---- what a node is
+
+  theming() {
+    const theme = themeOf(this.el);
+    this.el.dataset.theme = this.theme = theme.name;
+    return theme;
+  }
+
+  domain({ t, meta }, i) { return t.frame[i] < 0 ? "" : meta.domain[t.frame[i]]; }
+
+  ink(pane, i) {
+    if (this.view.colours === "change") return this.base.meta.ink;
+    return this.view.colours === "domain" && this.domain(pane, i) === "bpf" ? this.base.meta.bpfInk : this.base.meta.ink;
+  }
+
+  colour(domain, shade) {
+    const known = this.base.meta.colours[this.theme];
+    return known[Object.hasOwn(known, domain) ? domain : "user"][shade];
+  }
+
+  fill({ t, meta }, i) {
+    const f = t.frame[i], { base, view, theme } = this;
+    if (f === ROOT) return base.meta.rootColours[theme];
+    if (view.colours === "change" && t.before) return flametable.changeColour(base.meta, t, i, theme);
+    if (view.colours === "module") return base.meta.moduleColours[theme][meta.tint[meta.module[f]] ?? 0];
+    return this.colour(meta.domain[f], meta.shade[meta.module[f]] ?? 0);
+  }
+
+  name({ t, meta }, i) {
+    const f = t.frame[i];
+    if (f === ROOT) return t.inTime ? "all threads" : `all ${amount(t.total[0], meta.unit)}`;
+    return f === SMALL ? `${digits(t.pruned[i])} frames too light to keep` : meta.names[f];
+  }
+
+  function({ t, meta }, i) { const f = t.frame[i]; return [meta.names[f], meta.modules[meta.module[f]], meta.domain[f]]; }
+
+  path(pane, i) {
+    const names = [];
+    for (; i > 0; i = pane.t.parent[i]) names.unshift(this.name(pane, i));
+    return names;
+  }
+
+  // The node at the end of a path of names; the heaviest where there are several.
+  find(pane, path) {
+    const { t } = pane;
+    let i = 0;
+    for (const name of path ?? []) {
       let child = i + 1;
-      while (child < t.end[i] && at >= t.left[child] + t.total[child]) child = t.end[child];
+      while (child < t.end[i] && (t.frame[child] < 0 || this.name(pane, child) !== name)) child = t.end[child];
       if (child >= t.end[i]) return NONE;
       i = child;
     }
     return i;
   }
 
-  // ---- drawing
-
-  draw() {
-    const { t, canvas, scroll, root, meta } = this;
-    const width = this.width = scroll.clientWidth, height = scroll.clientHeight;
-    if (!width || !height || !meta) return; // an iframe has no width at first
-    const g = this.g = fitted(canvas, width, height);
-    const { back, text, name: theme } = themeOf(this.el);
-    this.theme = this.el.dataset.theme = theme;
-    for (const mark of this.swatches) mark.style.background = this.colour(mark.dataset.domain, 2);
-
-    Object.assign(g, { fillStyle: back, font: FONT, textBaseline: "middle" });
-    g.fillRect(0, 0, width, height);
-    const fills = new Map(), strips = [], labels = [], outlines = [];
-    const scale = width / (t.total[root] || 1), x0 = t.left[root];
-    let drawn = 0;
-    const put = (i, x, w) => {
-      const y = this.top(t.depth[i]);
-      if (y + ROW <= 0 || y >= height) return;
-      drawn++;
-      if (t.frame[i] === SMALL) { strips.push(x, y, w); return; }
-      const faint = this.match !== null && !this.match[i];
-      const fill = `${faint ? "faint" : i < root ? "above" : "plain"} ${this.fill(i)}`;
-      if (!fills.has(fill)) fills.set(fill, []);
-      fills.get(fill).push(x, y, w);
-      if (this.domain(i) === "bpf" && w > 3) outlines.push([x, y, w]);
-      if (w > 24) labels.push([i, x, y, w, faint]);
-    };
-    for (let i = root; i > 0;) { i = t.parent[i]; put(i, 0, width); }
-    for (let i = root; i < t.end[root];) {
-      const w = t.total[i] * scale, x = (t.left[i] - x0) * scale;
-      if (w < TINY && i !== root) { // all later siblings are as thin, but for the strip of small frames
-        const up = t.parent[i], stop = t.strip[up] > i ? t.strip[up] : t.end[up];
-        const until = t.strip[up] > i ? t.left[stop] : t.left[up] + t.total[up] - t.own[up];
-        const y = this.top(t.depth[i]);
-        if ((until - t.left[i]) * scale >= 1) strips.push(x, y, (until - t.left[i]) * scale);
-        i = stop;
-        continue;
-      }
-      put(i, x, w);
-      const below = this.up ? this.top(t.depth[i]) <= 0 : this.top(t.depth[i]) >= height;
-      i = below ? t.end[i] : i + 1;
-    }
-    this.drawn = drawn;
-    for (const [fill, boxes] of fills) {
-      const [shade, colour] = fill.split(" ");
-      Object.assign(g, { globalAlpha: SHADES[shade], fillStyle: colour });
-      for (let j = 0; j < boxes.length; j += 3) {
-        const w = boxes[j + 2];
-        g.fillRect(boxes[j], boxes[j + 1], w > 2 ? w - 0.5 : w, ROW - 1);
-      }
-    }
-    Object.assign(g, { globalAlpha: 1, strokeStyle: text, lineWidth: 1 });
-    this.hatch(strips, meta.smallColours[theme], text);
-    for (const [x, y, w] of outlines) g.strokeRect(x + 0.5, y + 0.5, w - 1.5, ROW - 2);
-    const char = g.measureText("0").width;
-    for (const [i, x, y, w, faint] of labels) {
-      const bpf = this.domain(i) === "bpf", name = this.name(i);
-      const left = Math.max(x, 0) + 4, room = Math.min(x + w, width) - left - 3, fit = Math.floor(room / char);
-      if (fit < 2) continue;
-      g.font = bpf ? `bold ${FONT}` : FONT;
-      Object.assign(g, { globalAlpha: faint ? 0.6 : 1, fillStyle: faint || i < root ? text : bpf ? meta.bpfInk : meta.ink });
-      g.fillText(name.length > fit ? `${name.slice(0, fit - 1)}…` : name, left, y + ROW / 2, room);
-    }
-    g.globalAlpha = 1;
-    if (this.over !== NONE) this.ring(this.over, 1.5, text);
-    if (this.focus !== NONE && document.activeElement === canvas) {
-      this.ring(this.focus, 3.5, theme === "dark" ? "#000" : "#fff");
-      this.ring(this.focus, 2, theme === "dark" ? "#fff" : "#000");
-    }
-  }
-
-  hatch(strips, fill, line) {
-    const tile = element("canvas", { width: 6, height: 6 }), p = tile.getContext("2d");
-    p.fillStyle = fill;
-    p.fillRect(0, 0, 6, 6);
-    Object.assign(p, { strokeStyle: line, globalAlpha: 0.35 });
-    for (const at of [0, 6, 12]) { p.moveTo(at - 7, 7); p.lineTo(at + 1, -1); }
-    p.stroke();
-    this.g.fillStyle = this.g.createPattern(tile, "repeat");
-    for (let j = 0; j < strips.length; j += 3) this.g.fillRect(strips[j], strips[j + 1], strips[j + 2], ROW - 1);
-  }
-
-  ring(i, thick, colour) {
-    const { x, y, w, h } = this.rect(i), left = Math.max(x, 0), right = Math.min(x + w, this.width);
-    Object.assign(this.g, { strokeStyle: colour, lineWidth: thick });
-    this.g.strokeRect(left + 1, y + 0.5, Math.max(right - left - 2.5, 3), h - 2);
-  }
-
-  colour(domain, shade) {
-    const known = this.meta.colours[this.theme];
-    return known[Object.hasOwn(known, domain) ? domain : "user"][shade];
-  }
-
-  fill(i) {
-    const f = this.t.frame[i];
-    return f === ROOT ? this.meta.rootColours[this.theme] : this.colour(this.meta.domain[f], this.meta.shade[this.meta.module[f]]);
-  }
-
-  // ---- what a node is
-
-  domain(i) { return this.t.frame[i] < 0 ? "" : this.meta.domain[this.t.frame[i]]; }
-
-  name(i) {
-    const f = this.t.frame[i];
-    if (f === ROOT) return `all ${amount(this.t.total[0], this.meta.unit)}`;
-    return f === SMALL ? `${digits(this.t.pruned[i])} frames too light to keep` : this.meta.names[f];
-  }
-
-  path(i) {
-    const names = [];
-    for (; i > 0; i = this.t.parent[i]) names.unshift(this.name(i));
-    return names;
-  }
-
   // Lines on a node: its name first.
-  facts(i) {
-    const { t, meta, root } = this, f = t.frame[i], show = (v) => amount(v, meta.unit);
+  facts(pane, i) {
+    const { t, meta, root } = pane, f = t.frame[i], show = (v) => amount(v, meta.unit);
     const inZoom = root > 0 && i >= root && i < t.end[root] ? `, ${percent(t.total[i] / t.total[root])} of zoom` : "";
-    const lines = [this.name(i), `total ${show(t.total[i])}, ${percent(t.total[i] / t.total[0])} of all${inZoom}`];
-    if (f === SMALL) return [...lines, "merged to keep the page small; .table has them all"];
-    lines.push(`self ${show(t.own[i])}, ${percent(t.own[i] / t.total[0])} of all`);
+    const lines = [this.name(pane, i), `total ${show(t.total[i])}, ${percent(t.total[i] / t.total[0])} of all${inZoom}`];
+    if (f === SMALL) return [...lines, this.host.alone || t.inTime ? "merged to keep the page small; .table has them all" : "merged; zoom in to see them"];
+    lines.push(`self ${show(t.self[i])}, ${percent(t.self[i] / t.total[0])} of all`);
+    if (t.before) lines.push(...flametable.changeWords(meta, t, i));
     if (f === ROOT) return lines;
+    if (t.inTime) {
+      let lane = i;
+      while (t.depth[lane] > 1) lane = t.parent[lane];
+      const from = meta.startNs + t.left[i] - t.left[lane], time = (ns) => `${Number((ns / 1e9).toPrecision(9))} s`;
+      if (lane !== i) lines.push(`from ${time(from)} to ${time(from + t.total[i])}`);
+    }
     const module = meta.modules[meta.module[f]], file = meta.files[meta.file[f]];
     lines.push(module ? `${meta.domain[f]}, in ${module}` : meta.domain[f]);
     const [line, last] = [meta.line[f], meta.lastLine[f]];
@@ -312,38 +363,43 @@ class Flame {
     return lines;
   }
 
-  say(i) { this.live.textContent = this.facts(i).join("; "); }
+  say(pane, i) { this.live.textContent = this.facts(pane, i).join("; "); }
 
-  hover(e) {
-    const i = e ? this.hit(e.offsetX, e.offsetY) : NONE;
-    if (i !== this.over) {
-      this.over = i;
-      this.draw();
-      if (i !== NONE) {
-        const [name, ...rest] = this.facts(i);
-        this.tip.replaceChildren(element("b", { textContent: name }), ...rest.map((s) => element("div", { textContent: s })));
-      }
-    }
-    this.tip.hidden = i === NONE;
-    if (i === NONE) return;
-    const box = this.el.getBoundingClientRect(), { offsetWidth: w, offsetHeight: h } = this.tip;
-    const x = e.clientX - box.left, y = e.clientY - box.top;
-    this.tip.style.left = `${Math.max(2, Math.min(x + 14, box.width - w - 4))}px`;
-    this.tip.style.top = `${Math.max(2, y + 18 + h > box.height ? y - h - 10 : y + 18)}px`;
+  point(pane, i, e) {
+    this.tip.hidden = i === NONE || !e;
+    if (this.tip.hidden) return;
+    const [name, ...rest] = this.facts(pane, i);
+    this.tip.replaceChildren(element("b", { textContent: name }), ...rest.map((s) => element("div", { textContent: s })));
+    this.put(this.tip, e);
   }
+
+  // Puts a box beside the pointer, inside of the view.
+  put(box, e) {
+    const all = this.el.getBoundingClientRect(), { offsetWidth: w, offsetHeight: h } = box;
+    const x = e.clientX - all.left, y = e.clientY - all.top;
+    box.style.left = `${Math.max(2, Math.min(x + 14, all.width - w - 4))}px`;
+    box.style.top = `${Math.max(2, y + 18 + h > all.height ? y - h - 10 : y + 18)}px`;
+  }
+
+  menu(pane, i, e) { flamemenu.open(this, pane, i, e); }
 
   // ---- keys
 
-  key(e) {
+  key(pane, e) {
+    if (e.key.toLowerCase() === "c" && (e.ctrlKey || e.metaKey)) { flamemenu.copy(this, pane, pane.focus, "stack"); e.preventDefault(); e.stopPropagation(); return; }
     if (e.ctrlKey || e.metaKey || e.altKey) return;
-    const { t } = this, i = this.focus === NONE ? this.root : this.focus;
-    const inward = () => this.walk(i + 1 < t.end[i] ? i + 1 : i), outward = () => this.walk(t.parent[i]);
-    const back = () => this.zoom(t.parent[this.root]);
+    const { t, up } = pane, i = pane.focus === NONE ? pane.root : pane.focus;
+    const inward = () => pane.walk(pane.within(i)), outward = () => pane.walk(t.parent[i]);
+    const back = () => this.goto(this.path(this.panes[0], this.panes[0].t.parent[this.panes[0].root]));
     const actions = {
-      ArrowDown: this.up ? outward : inward, ArrowUp: this.up ? inward : outward, Enter: () => this.zoom(i),
-      ArrowRight: () => this.walk(this.beside(i, 1)), ArrowLeft: () => this.walk(this.beside(i, -1)),
-      Escape: back, Backspace: back, 0: () => this.zoom(0), i: () => this.turn(),
-      "/": () => this.box.focus(), n: () => this.step(1), N: () => this.step(-1),
+      ArrowDown: up ? outward : inward, ArrowUp: up ? inward : outward, Enter: () => this.chosen(pane, i),
+      ArrowRight: () => pane.walk(pane.beside(i, 1)), ArrowLeft: () => pane.walk(pane.beside(i, -1)),
+      Escape: back, Backspace: back, 0: () => this.goto([]), i: () => this.set({ up: !this.view.up }),
+      "+": () => pane.closer(0.7), "-": () => pane.closer(1 / 0.7), a: () => pane.pan(-0.2), d: () => pane.pan(0.2),
+      "/": () => this.box.focus(), n: () => this.step(1), N: () => this.step(-1), t: () => flametable.tabulate(this, this.table.hidden),
+      z: () => this.travel(-1), Z: () => this.travel(1), c: () => flamemenu.copy(this, pane, i, "stack"),
+      m: () => this.menu(pane, i), ContextMenu: () => this.menu(pane, i), "?": () => { this.live.textContent = KEYS; },
+      s: () => { if (t.frame[i] >= 0) this.set({ layout: "sandwich", of: this.name(pane, i), selection: [] }); },
     };
     if (!actions[e.key]) return;
     e.preventDefault();
@@ -351,39 +407,28 @@ class Flame {
     actions[e.key]();
   }
 
-  // Moves the keyboard's focus; outside of what is zoomed in on, the zoom follows.
-  walk(i) {
-    const { t } = this;
-    if (t.depth[i] > t.depth[this.root] && (i < this.root || i >= t.end[this.root])) this.zoom(0, false);
-    this.focus = i;
-    this.reveal(i);
-    this.draw();
-    this.say(i);
-  }
-
-  // The next node at the same depth, inside of what is zoomed in on.
-  beside(i, way) {
-    const { t, root } = this;
-    for (let j = way > 0 ? t.end[i] : i - 1; j > root && j < t.end[root]; j += way) if (t.depth[j] === t.depth[i]) return j;
-    return i;
-  }
-
   // ---- search
 
-  search(text) {
-    const { t, meta } = this;
-    let found = null;
+  search(text) { this.set({ search: text }); return this.match(text); }
+
+  match(text) {
     this.matched.textContent = "";
-    try { found = text && meta.names.map(matcher(text)); } catch (error) { this.matched.textContent = error.message; }
-    this.match = found ? Uint8Array.from(t.frame, (f) => (f >= 0 && found[f] ? 1 : 0)) : null;
-    this.draw();
-    return this.match ? this.count() : null;
+    let matches = null;
+    try { matches = text ? flametree.matcher(text) : null; } catch (error) { this.matched.textContent = error.message; }
+    for (const pane of this.panes) {
+      const known = matches && pane.meta.names.map(matches);
+      pane.match = known ? Uint8Array.from(pane.t.frame, (f) => (f >= 0 && known[f] ? 1 : 0)) : null;
+      pane.draw();
+    }
+    for (const b of [this.before, this.after]) b.hidden = !matches;
+    if (!this.table.hidden) flametable.tabulate(this, true);
+    return matches ? this.count() : null;
   }
 
   // Share of what is zoomed in on whose stack has a match: a match inside a match counts once.
   count() {
-    const { t, match, root } = this;
-    let weight = 0, unknown = 0, caller = root; // a match among the callers of what is zoomed in on is in every stack
+    const { t, match, root } = this.panes.at(-1);
+    let weight = 0, unknown = 0, found = 0, caller = root; // a match among the callers of what is zoomed in on is in every stack
     while (caller > 0 && !match[caller]) caller = t.parent[caller];
     if (caller > 0) weight = t.total[root];
     for (let i = root; caller === 0 && i < t.end[root];) {
@@ -391,23 +436,24 @@ class Flame {
       else if (t.frame[i] === SMALL) unknown += t.total[i];
       i = match[i] ? t.end[i] : i + 1;
     }
+    for (const m of match) found += m;
     const whole = t.total[root] || 1;
     const more = unknown > 0 ? `, up to ${percent(unknown / whole)} more in merged frames` : "";
-    this.matched.textContent = `matched ${percent(weight / whole)}${root ? " of zoom" : ""}${more}`;
+    this.matched.textContent = `matched ${percent(weight / whole)}${root ? " of zoom" : ""} in ${digits(found)} frames${more}`;
     return weight / whole;
   }
 
   step(way) {
-    const { t, match } = this;
+    const pane = this.panes.at(-1), { t, match } = pane;
     if (!match) return;
-    let i = (this.focus + way + t.n) % t.n;
+    let i = (pane.focus + way + t.n) % t.n;
     for (let k = 1; k < t.n && !match[i]; k++) i = (i + way + t.n) % t.n;
     if (!match[i]) return;
-    if (i < this.root || i >= t.end[this.root]) this.zoom(0, false);
+    if (i < pane.root || i >= t.end[pane.root]) pane.zoom(0);
     let near = i; // zoom just enough to see it
     while (near > 0 && t.total[near] < 20 * t.total[i]) near = t.parent[near];
-    if (this.rect(i).w < 8) this.zoom(near, false);
-    this.walk(i);
+    if (pane.rect(i).w < 8) pane.zoom(near);
+    pane.walk(i);
   }
 }
 

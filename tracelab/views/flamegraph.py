@@ -7,27 +7,49 @@ draws. Both the live widget and the saved page run that one file on the same byt
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
+from tracelab.analysis.flamechart import coarser
 from tracelab.analysis.shapes import shape_of
-from tracelab.analysis.stacks import Tree, domain_weights, functions, left_heavy, prune, weighed
+from tracelab.analysis.stacks import Tree, cut_to, domain_weights, functions, left_heavy, weighed
+from tracelab.analysis.transform import applied, callees, callers, inverted
+from tracelab.errors import UsageError
 from tracelab.profile import Profile
-from tracelab.views import palette
+from tracelab.views.flame_payload import MAX_SYMBOL, colours, packed_tree
 from tracelab.views.flame_picture import flame_svg
-from tracelab.views.live import LiveView
+from tracelab.views.live import Answer, LiveView
 from tracelab.views.saved import asset, packed, page, script_of
 from tracelab.views.wording import amount, escaped, percent, visible
 
-MAX_NODES = 20_000  #: a larger tree loses the frames lighter than SHARE of the whole
-SHARE = 1 / 8000
-MAX_SYMBOL = 400  #: characters of a symbol or path that are sent to a page
+MAX_NODES = 20_000  #: of a larger tree, about so many of its heaviest frames are drawn
+SHARE = 1 / 8000  #: and none that is lighter than this share of the whole
 PICTURE_BYTES = 40_000  #: of the picture inside a notebook cell, where it is stored twice
 
 _NO_DATA = "no {quantity} in this profile: nothing was sampled, or the selection left nothing"
 _BODY = "<div id='picture'>{picture}</div><div id='view' class='tl-fill'></div>"
+
+
+class Stacks(Protocol):
+    """Where more stacks come from than one profile has: a session's samples."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """By what they can be told apart."""
+
+    @property
+    def in_time(self) -> bool:
+        """Whether they are times, so that they can be shown in their order."""
+
+    def profile(self, by: str | None) -> Profile:
+        """The profile, those of each group on a frame of their own."""
+
+    def chart(self) -> tuple[Tree, int, int]:
+        """A flame chart, when it begins (ns since the recording began), and threads that were left out."""
 
 
 class FlameGraph(LiveView):
@@ -35,14 +57,32 @@ class FlameGraph(LiveView):
 
     Frames of the same function under the same caller are one; frames too light to be seen are merged into
     strips that keep their weight. `table` has every function, also those too light to be drawn.
+
+    With `stacks`, a live flame graph can be had by process, thread, comm, cgroup and CPU, and in the order of time.
+    `state` says how it is shown: layout ("merged", "inverted", "sandwich", "time"), by, steps (see
+    analysis.transform), of (the function of a sandwich), selection, search, up, colours ("domain", "module").
     """
 
-    modules = ("flamegraph.js",)
+    modules = ("flametree.js", "flamepane.js", "flamemenu.js", "flametable.js", "flamegraph.js")
     style = "flamegraph.css"
 
-    def __init__(self, profile: Profile, *, title: str = "") -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        title: str = "",
+        by: str | None = None,
+        layout: str = "merged",
+        stacks: Stacks | None = None,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
         self.profile = profile
+        self.by = by
+        self.layout = layout
+        self.stacks = stacks
         self.title = visible(title or profile.name or f"Flame graph of {profile.quantity}", 120)
+        if state:
+            self.state = dict(state)
 
     def __repr__(self) -> str:
         return f"<FlameGraph {self.title!r}: {amount(self.profile.total, self.profile.unit)}>"
@@ -55,7 +95,11 @@ class FlameGraph(LiveView):
     @functools.cached_property
     def drawn(self) -> Tree:
         """The tree that is drawn: all of it, or without frames lighter than SHARE of the whole."""
-        return left_heavy(prune(self.tree, 0 if np.count_nonzero(self.tree.total) <= MAX_NODES else SHARE))
+        if self.layout == "time":
+            return self._chart[0]
+        profile = self._rewritten({"layout": self.layout, "by": self.by})
+        tree = weighed(shape_of(profile), profile.weights)
+        return left_heavy(cut_to(tree, MAX_NODES, SHARE))
 
     @functools.cached_property
     def table(self) -> pd.DataFrame:
@@ -85,9 +129,10 @@ class FlameGraph(LiveView):
             else f"{percent(complete)} of it in stacks that are complete to the outermost frame"
         )
         said = [visible(f"{amount(profile.total, profile.unit)} of {profile.quantity}; {unwound}")]
+        if self.layout == "time" and self._chart[2]:
+            said.append(f"{self._chart[2]:,} threads with less time are left out")
         if merged := int(tree.pruned.sum()):
-            all_frames = f"{len(self.tree) - 1:,} frames of the tree"
-            said.append(f"{merged:,} of {all_frames} are lighter than {percent(SHARE)} and merged (hatched)")
+            said.append(f"{merged:,} frames of the tree are too light to be drawn, and merged (hatched)")
         return said
 
     @property
@@ -99,6 +144,7 @@ class FlameGraph(LiveView):
         """The flame graph as SVG, made without a browser."""
         return flame_svg(
             self.drawn,
+            whole=self.profile.total,
             title=self.title,
             unit=self.profile.unit,
             domains=self.domains(),
@@ -129,53 +175,80 @@ class FlameGraph(LiveView):
         return list(self.state.get("selection", []))
 
     @selection.setter
-    def selection(self, path: list[str]) -> None:
+    def selection(self, path: Iterable[str]) -> None:
         self.state = {**self.state, "selection": list(path)}
 
-    def first(self) -> tuple[dict[str, Any], bytes]:
-        """Names, texts and the tree, as flamegraph.js reads them."""
-        return self._packed()
+    def highlight(self, pattern: str) -> None:
+        """Show frames that match a text, or a /regular expression/, and their share."""
+        self.state = {**self.state, "search": pattern}
 
-    def _packed(self) -> tuple[dict[str, Any], bytes]:
-        """What flamegraph.js reads: names and texts, and the nodes as a struct of arrays.
+    def selected(self) -> Profile:
+        """The stacks below the selected frame, after the steps that are set; all of them without a selection."""
+        layout, steps = self.state.get("layout", self.layout), self.state.get("steps", [])
+        profile = self._rewritten({**self.state, "layout": "focus" if layout == "sandwich" else layout, "steps": steps})
+        path = self.selection
+        keep = np.diff(profile.offsets) >= len(path)
+        names = [visible(f.symbol, MAX_SYMBOL) for f in profile.frames]
+        for depth, name in enumerate(path):
+            cell = np.where(keep, profile.offsets[:-1] + depth, 0)
+            wanted = np.array([n == name for n in names], bool)
+            keep &= wanted[profile.stack_frames[cell]] if len(profile.stack_frames) else False
+        return replace(profile, weights=np.where(keep, profile.weights, 0.0)).compact()
 
-        Bytes, all little-endian: self f64[n], frame i32[n], depth i32[n], pruned i32[n], nodes in preorder.
-        """
-        tree = self.drawn
-        used, index = np.unique(tree.frame[tree.frame >= 0], return_inverse=True)
-        frame = tree.frame.copy()
-        frame[frame >= 0] = index
-        frames = [tree.frames[i] for i in used]
-        modules, module = _interned([f.module for f in frames])
-        files, file = _interned([f.file for f in frames])
-        meta = {
-            "nodes": len(tree),
+    def first(self) -> Answer:
+        """The tree as it was asked for in Python, and everything that is said beside it."""
+        if self.layout == "time":
+            meta, data = self._packed_chart()
+        else:
+            meta, data = packed_tree(self.drawn, self.profile.unit, self.layout)
+        return {**meta, **self._about_view(), **colours()}, data
+
+    def answer(self, ask: Mapping[str, Any]) -> Answer:
+        """Another tree: {"tree": {layout, by, steps, of, root}}; root is a path of functions to look into."""
+        asked = ask["tree"]
+        if asked["layout"] == "time":
+            return self._packed_chart()
+        profile = self._rewritten(asked)
+        tree = weighed(shape_of(profile), profile.weights)
+        node = node_at(tree, asked.get("root") or [])
+        drawn = left_heavy(cut_to(tree, MAX_NODES, SHARE, within=node))
+        return packed_tree(drawn, profile.unit, asked["layout"])
+
+    def _rewritten(self, asked: Mapping[str, Any]) -> Profile:
+        by = asked.get("by") or None
+        if by != self.by and self.stacks is None:
+            raise UsageError(f"stacks {by or 'of everything'} are not in this profile")
+        profile = self.stacks.profile(by) if by != self.by and self.stacks else self.profile
+        profile = applied(profile, asked.get("steps") or [])
+        layout, of = asked.get("layout"), str(asked.get("of", ""))
+        if layout == "inverted":
+            return inverted(profile)
+        return callers(profile, of) if layout == "callers" else callees(profile, of) if layout == "focus" else profile
+
+    @functools.cached_property
+    def _chart(self) -> tuple[Tree, int, int]:
+        if self.stacks is None or not self.stacks.in_time:
+            raise UsageError("this profile has no times: only a session's samples can be shown in their order")
+        chart, start_ns, left_out = self.stacks.chart()
+        return _readable(chart), start_ns, left_out
+
+    def _packed_chart(self) -> Answer:
+        tree, start_ns, _ = self._chart
+        meta, data = packed_tree(tree, "ns", "time")
+        return {**meta, "startNs": start_ns}, data
+
+    def _about_view(self) -> dict[str, Any]:
+        return {
             "title": self.title,
-            "unit": self.profile.unit,
-            "quantity": visible(self.profile.quantity, MAX_SYMBOL),
+            "whole": self.profile.total,
             "about": self.about(),
             "notes": self.notes,
             "domains": self.domains(),
-            "names": [visible(f.symbol, MAX_SYMBOL) for f in frames],
-            "domain": [f.domain for f in frames],
-            "modules": modules,
-            "module": module,
-            "shade": [palette.shade_of(m) for m in modules],
-            "files": files,
-            "file": file,
-            "line": [f.line for f in frames],
-            "lastLine": tree.last_line[used].tolist(),
-            "colours": palette.domain_colours(),
-            "rootColours": palette.ROOT_COLOURS,
-            "smallColours": palette.SMALL_COLOURS,
-            "ink": palette.INK,
-            "bpfInk": palette.BPF_INK,
+            "by": self.by or "",
+            "groups": [] if self.stacks is None else ["", *self.stacks.groups],
+            "layouts": [] if self.stacks is None or not self.stacks.in_time else ["time"],
+            "state": self.state,
         }
-        columns = (
-            tree.self_weight.astype("<f8"),
-            *(a.astype("<i4") for a in (frame, tree.depth, tree.pruned)),
-        )
-        return meta, b"".join(column.tobytes() for column in columns)
 
     def _page(self) -> str:
         return self._page_with(self.to_svg(PICTURE_BYTES))
@@ -187,7 +260,7 @@ class FlameGraph(LiveView):
         return self.to_svg(PICTURE_BYTES)
 
     def _page_with(self, picture: str) -> str:
-        meta, data = self._packed()
+        meta, data = self.first()
         return page(
             title=self.title,
             body=_BODY.format(picture=picture),
@@ -214,8 +287,30 @@ class FlameGraph(LiveView):
         return f"{notes}<table><tr>{head}</tr>{''.join(rows)}</table>"
 
 
-def _interned(texts: list[str]) -> tuple[list[str], list[int]]:
-    """Distinct texts made visible, and the number of each in that list."""
-    index: dict[str, int] = {}
-    numbers = [index.setdefault(visible(text, MAX_SYMBOL), len(index)) for text in texts]
-    return list(index), numbers
+def node_at(tree: Tree, path: Iterable[Iterable[str]]) -> int:
+    """The node at the end of a path of functions (symbol, module, domain), or as far as there are such callees."""
+    node = 0
+    for wanted in path:
+        symbol, module, domain = wanted
+        child = node + 1
+        while child < tree.end[node]:
+            frame = tree.frames[tree.frame[child]] if tree.frame[child] >= 0 else None
+            if frame and frame.domain == domain and _is(frame.symbol, symbol) and _is(frame.module, module):
+                break
+            child = int(tree.end[child])
+        else:
+            return node
+        node = child
+    return node
+
+
+def _is(text: str, shown: str) -> bool:
+    return text == shown or visible(text, MAX_SYMBOL) == shown
+
+
+def _readable(chart: Tree) -> Tree:
+    """A chart without what is too narrow to be seen, coarser until it is small enough to be sent."""
+    narrowest = chart.total[0] / max(1, int((chart.depth == 1).sum())) / 20_000
+    while len(chart) > MAX_NODES:
+        chart, narrowest = coarser(chart, narrowest), narrowest * 2
+    return chart
