@@ -80,9 +80,11 @@ class Profile:
             yield self.stack(i), float(self.weights[i])
 
     def collapsed(self) -> dict[str, float]:
-        """Weights by `root;...;leaf`, the text that flamegraph.pl reads; equal stacks are added up."""
+        """Weights by `root;...;leaf`, the text that flamegraph.pl reads; equal stacks are added up, those of 0 go."""
         folded: dict[str, float] = {}
         for stack, weight in self.stacks():
+            if not weight:
+                continue
             key = ";".join(f.symbol.replace(";", ":").replace("\n", " ") for f in stack)
             folded[key] = folded.get(key, 0.0) + weight
         return folded

@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracelab.analysis.stacks import ROOT, SMALL, Tree, domain_weights, fold, functions, prune
+from tracelab.analysis.shapes import shape_of
+from tracelab.analysis.stacks import (
+    ROOT,
+    SMALL,
+    Tree,
+    cut_to,
+    domain_weights,
+    fold,
+    functions,
+    left_heavy,
+    prune,
+    weighed,
+)
 from tracelab.profile import Frame, Profile
 
 Path = tuple[str, ...]
@@ -210,3 +222,39 @@ def test_the_table_of_functions_says_its_shares_and_unit():
         {"symbol": "main", "self": 10, "total": 40, "self_share": 0.25, "share": 1.0},
     ]
     assert table.attrs == {"quantity": "on-CPU time", "unit": "ns"}
+
+
+@given(stacks, st.integers(1, 20))
+def test_a_tree_cut_to_some_nodes_keeps_the_heaviest_and_all_weight(pairs, nodes):
+    whole = fold(profile_of(pairs))
+    tree = cut_to(whole, nodes, 0)
+    check_shape(tree)
+    assert tree.total[0] == whole.total[0]
+    kept = tree.total[tree.frame != SMALL]
+    heaviest = np.sort(whole.total[whole.total > 0])[::-1]
+    assert len(kept) >= min(nodes, len(heaviest))
+    if len(heaviest) > nodes:
+        assert kept[1:].min(initial=np.inf) >= heaviest[nodes - 1]
+
+
+@given(stacks, st.integers(1, 30))
+def test_a_tree_cut_within_a_node_keeps_its_callers_and_callees_and_all_weight(pairs, pick):
+    whole = fold(profile_of([(path, weight + 1) for path, weight in pairs]))
+    node = pick % len(whole)
+    tree = prune(whole, 0, within=node)
+    check_shape(tree)
+    assert tree.total[0] == whole.total[0]
+    below = path_of(whole, node)
+    kept = {path_of(tree, i) for i in range(len(tree)) if tree.frame[i] != SMALL}
+    wanted = {path_of(whole, i) for i in range(len(whole))}
+    assert kept == {p for p in wanted if p[: len(below)] == below or below[: len(p)] == p}
+
+
+@given(stacks)
+def test_a_shape_takes_any_weights(pairs):
+    profile = profile_of(pairs)
+    shape = shape_of(profile)
+    twice = left_heavy(weighed(shape, profile.weights * 2))
+    assert twice.total.tolist() == (fold(profile).total * 2).tolist()
+    assert shape_of(profile) is shape
+    assert not weighed(shape, np.zeros(len(profile))).total.any()

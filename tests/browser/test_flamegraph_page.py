@@ -207,7 +207,8 @@ def test_the_focused_frame_has_a_ring_only_while_the_canvas_has_the_focus(flame)
     def edge():
         return flame.do("Array.from(p.g.getImageData(1, 27, 1, 1).data).slice(0, 3)")
 
-    until(flame.frame, "document.querySelector('#view').__flame.pane.g.getImageData(1, 27, 1, 1).data[0] > 0")  # painted
+    painted = "document.querySelector('#view').__flame.pane.g.getImageData(1, 27, 1, 1).data[0] > 0"
+    until(flame.frame, painted)
     before = edge()
     flame.canvas.focus()
     flame.canvas.press("ArrowDown")

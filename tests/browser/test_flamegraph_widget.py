@@ -106,7 +106,7 @@ def tree_of(page, pane=0):
 
 @pytest.fixture
 def tried(open_page):
-    """The same view twice: cut to nothing, so that this page rewrites its trees, and said to be cut, so that Python does."""
+    """A view whose trees the page rewrites, or, if it is said to be cut, Python."""
 
     def opened(cut):
         view = FlameGraph(Profile.from_collapsed(PATHS))
@@ -170,7 +170,7 @@ def test_what_is_hidden_by_the_menu_is_a_chip_and_can_be_undone_and_redone(tried
 
 
 def test_the_table_lists_functions_and_opens_callers_and_callees(tried):
-    page, view = tried(False)
+    page, _ = tried(False)
     page.locator("button", has_text="functions").click()
     rows = page.locator(".tl-functions tbody tr")
     assert rows.first.inner_text().split("\t") == ["60 samples", "60 %", "60 samples", "60 %", "less", "user"]
@@ -185,7 +185,7 @@ def test_the_table_lists_functions_and_opens_callers_and_callees(tried):
 
 
 def test_a_frame_its_stack_and_all_of_it_can_be_copied(tried):
-    page, view = tried(False)
+    page, _ = tried(False)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.evaluate("el.__flame.goto(['main', 'run'])")
     page.locator("canvas").focus()

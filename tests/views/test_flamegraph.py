@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tracelab.analysis.stacks import SMALL
+from tracelab.errors import UsageError
 from tracelab.profile import Frame, Profile
 from tracelab.views import flamegraph
 from tracelab.views.flame_picture import left_edges
@@ -79,10 +80,11 @@ def test_the_numbers_stand_beside_the_iframe_for_viewers_that_drop_it():
 
 
 def test_the_bytes_are_the_nodes_in_preorder_as_columns():
-    meta, data = FlameGraph(small())._packed()
+    meta, data = FlameGraph(small()).first()
     n = meta["nodes"]
     assert (n, len(data)) == (4, 4 * 20)
     assert np.frombuffer(data, "<f8", n).tolist() == [0, 1e9, 6e9, 3e9]
+    assert meta["columns"] == [["own", "f8"], ["frame", "i4"], ["depth", "i4"], ["pruned", "i4"]]
     frame, depth, pruned = np.frombuffer(data, "<i4", 3 * n, 8 * n).reshape(3, n).tolist()
     assert [meta["names"][f] if f >= 0 else f for f in frame] == [
         -1,
@@ -214,3 +216,72 @@ def test_the_widget_has_a_state_and_gives_the_same_bytes_when_asked(monkeypatch)
     assert view.selection == ["main", "work"]
     assert view.widget() is widget
     widget.close()
+
+
+# ---- what a live flame graph is asked for
+
+
+def calls() -> FlameGraph:
+    return FlameGraph(Profile.from_collapsed({"main;run;read": 6, "main;run;run;read": 1, "main;init": 3}))
+
+
+def shown(answer) -> dict[str, float]:
+    """Total weight by path of an answer."""
+    meta, data = answer
+    n, total, path, found = meta["nodes"], [], [], {}
+    own = np.frombuffer(data, "<f8", n)
+    frame, depth, _ = np.frombuffer(data, "<i4", 3 * n, 8 * n).reshape(3, n).tolist()
+    for i in range(n):
+        end = next((j for j in range(i + 1, n) if depth[j] <= depth[i]), n)
+        total.append(own[i:end].sum())
+        path = path[: max(depth[i] - 1, 0)] + ([meta["names"][frame[i]] if frame[i] >= 0 else "~"] if i else [])
+        found[";".join(path)] = float(total[i])
+    return found
+
+
+def ask(view: FlameGraph, **asked):
+    return shown(view.answer({"tree": {"layout": "merged", "by": "", "steps": [], "of": "", **asked}}))
+
+
+def test_every_layout_of_the_same_stacks_can_be_asked_for():
+    assert ask(calls(), layout="inverted") == {
+        "": 10, "read": 7, "read;run": 7, "read;run;main": 6, "read;run;run": 1, "read;run;run;main": 1,
+        "init": 3, "init;main": 3,
+    }  # fmt: skip
+    assert ask(calls(), layout="callers", of="run") == {"": 7, "run": 7, "run;main": 7}
+    assert ask(calls(), layout="focus", of="run") == {
+        "": 7, "run": 7, "run;read": 6, "run;run": 1, "run;run;read": 1,
+    }  # fmt: skip
+    assert ask(calls(), steps=[["collapse recursion"]])["main;run;read"] == 7
+
+
+def test_a_part_of_a_tree_can_be_looked_into(monkeypatch):
+    monkeypatch.setattr(flamegraph, "MAX_NODES", 3)
+    view = FlameGraph(Profile.from_collapsed({f"main;f{i}": 1 + i for i in range(10)} | {"other;x": 100}))
+    assert set(ask(view)) == {"", "~", "other", "other;x"}
+    part = ask(view, root=[["main", "", "user"]])
+    assert (part["main"], part["main;f9"], part[""]) == (55, 10, 155)
+    assert ask(view, root=[["gone", "", "user"]]) == ask(view)
+
+
+def test_what_a_profile_does_not_have_is_refused_in_words():
+    with pytest.raises(UsageError, match="stacks process are not in this profile"):
+        ask(calls(), by="process")
+    with pytest.raises(UsageError, match="this profile has no times"):
+        ask(calls(), layout="time")
+
+
+def test_the_selected_stacks_are_a_profile():
+    view = calls()
+    assert view.selected().total == 10
+    view.selection = ["main", "run"]
+    assert view.selected().collapsed() == {"main;run;read": 6.0, "main;run;run;read": 1.0}
+    view.selection = ["nowhere"]
+    assert len(view.selected()) == 0
+
+
+def test_a_state_is_part_of_the_page_and_of_the_next_view():
+    state = {"layout": "inverted", "search": "read", "steps": [["hide", "init"]]}
+    view = FlameGraph(calls().profile, state=state)
+    assert view.first()[0]["state"] == state
+    assert FlameGraph(calls().profile, state=view.state).state == state

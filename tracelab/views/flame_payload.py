@@ -46,7 +46,6 @@ def packed_tree(
         "modules": texts.modules,
         "module": texts.module,
         "shade": [palette.shade_of(m) for m in texts.modules],
-        "tint": [palette.tint_of(m) for m in texts.modules],
         "files": texts.files,
         "file": texts.file,
         "line": [f.line for f in texts.frames],

@@ -23,6 +23,8 @@ class Flame {
   load() {
     const { meta, data } = this.host.first;
     this.base = { meta, t: flametree.read(meta, data) };
+    this.tints = new Map();
+    for (const [module] of flametable.modules(meta, this.base.t)) this.tint(meta.modules[module]);
     this.title.textContent = meta.title;
     const lines = (texts, className) => texts.map((textContent) => element("p", { textContent, className }));
     this.about.replaceChildren(...lines(meta.about, ""), ...lines(meta.notes, "tl-note"));
@@ -94,11 +96,11 @@ class Flame {
     on(this.box, "input", () => this.search(this.box.value));
     on(this.box, "keydown", (e) => {
       e.stopPropagation();
-      if (e.key === "Enter") this.step(e.shiftKey ? -1 : 1);
+      if (e.key === "Enter") flamesearch.step(this, e.shiftKey ? -1 : 1);
       if (e.key === "Escape") { this.box.value = ""; this.search(""); this.panes[0].canvas.focus(); }
     });
-    on(this.before, "click", () => this.step(-1));
-    on(this.after, "click", () => this.step(1));
+    on(this.before, "click", () => flamesearch.step(this, -1));
+    on(this.after, "click", () => flamesearch.step(this, 1));
     on(this.layout, "change", () => this.lay(this.layout.value));
     on(this.by, "change", () => this.set({ by: this.by.value, selection: [] }));
     on(this.colours, "change", () => this.set({ colours: this.colours.value }));
@@ -233,7 +235,7 @@ class Flame {
     }
     this.back.disabled = pane.root === 0 && pane.lo <= 0;
     if (this.coloured !== this.view.colours) flametable.legends(this);
-    this.match(this.view.search);
+    flamesearch.match(this, this.view.search);
     this.draw();
   }
 
@@ -282,7 +284,7 @@ class Flame {
       pane.part = path;
       pane.show(part, Math.max(this.find({ meta: part.meta, t: part.t }, path), 0));
       pane.range(pane.t.left[pane.root] + from, pane.t.left[pane.root] + to);
-      this.match(this.view.search);
+      flamesearch.match(this, this.view.search);
     }, (error) => { this.live.textContent = error.message; });
   }
 
@@ -310,8 +312,14 @@ class Flame {
     const f = t.frame[i], { base, view, theme } = this;
     if (f === ROOT) return base.meta.rootColours[theme];
     if (view.colours === "change" && t.before) return flametable.changeColour(base.meta, t, i, theme);
-    if (view.colours === "module") return base.meta.moduleColours[theme][meta.tint[meta.module[f]] ?? 0];
+    if (view.colours === "module") return base.meta.moduleColours[theme][this.tint(meta.modules[meta.module[f]] ?? "")];
     return this.colour(meta.domain[f], meta.shade[meta.module[f]] ?? 0);
+  }
+
+  // The heaviest modules of all differ; a module keeps its colour whatever is shown.
+  tint(module) {
+    if (!this.tints.has(module)) this.tints.set(module, this.tints.size % this.base.meta.moduleColours.light.length);
+    return this.tints.get(module);
   }
 
   name({ t, meta }, i) {
@@ -396,7 +404,7 @@ class Flame {
       ArrowRight: () => pane.walk(pane.beside(i, 1)), ArrowLeft: () => pane.walk(pane.beside(i, -1)),
       Escape: back, Backspace: back, 0: () => this.goto([]), i: () => this.set({ up: !this.view.up }),
       "+": () => pane.closer(0.7), "-": () => pane.closer(1 / 0.7), a: () => pane.pan(-0.2), d: () => pane.pan(0.2),
-      "/": () => this.box.focus(), n: () => this.step(1), N: () => this.step(-1), t: () => flametable.tabulate(this, this.table.hidden),
+      "/": () => this.box.focus(), n: () => flamesearch.step(this, 1), N: () => flamesearch.step(this, -1), t: () => flametable.tabulate(this, this.table.hidden),
       z: () => this.travel(-1), Z: () => this.travel(1), c: () => flamemenu.copy(this, pane, i, "stack"),
       m: () => this.menu(pane, i), ContextMenu: () => this.menu(pane, i), "?": () => { this.live.textContent = KEYS; },
       s: () => { if (t.frame[i] >= 0) this.set({ layout: "sandwich", of: this.name(pane, i), selection: [] }); },
@@ -409,52 +417,7 @@ class Flame {
 
   // ---- search
 
-  search(text) { this.set({ search: text }); return this.match(text); }
-
-  match(text) {
-    this.matched.textContent = "";
-    let matches = null;
-    try { matches = text ? flametree.matcher(text) : null; } catch (error) { this.matched.textContent = error.message; }
-    for (const pane of this.panes) {
-      const known = matches && pane.meta.names.map(matches);
-      pane.match = known ? Uint8Array.from(pane.t.frame, (f) => (f >= 0 && known[f] ? 1 : 0)) : null;
-      pane.draw();
-    }
-    for (const b of [this.before, this.after]) b.hidden = !matches;
-    if (!this.table.hidden) flametable.tabulate(this, true);
-    return matches ? this.count() : null;
-  }
-
-  // Share of what is zoomed in on whose stack has a match: a match inside a match counts once.
-  count() {
-    const { t, match, root } = this.panes.at(-1);
-    let weight = 0, unknown = 0, found = 0, caller = root; // a match among the callers of what is zoomed in on is in every stack
-    while (caller > 0 && !match[caller]) caller = t.parent[caller];
-    if (caller > 0) weight = t.total[root];
-    for (let i = root; caller === 0 && i < t.end[root];) {
-      if (match[i]) weight += t.total[i];
-      else if (t.frame[i] === SMALL) unknown += t.total[i];
-      i = match[i] ? t.end[i] : i + 1;
-    }
-    for (const m of match) found += m;
-    const whole = t.total[root] || 1;
-    const more = unknown > 0 ? `, up to ${percent(unknown / whole)} more in merged frames` : "";
-    this.matched.textContent = `matched ${percent(weight / whole)}${root ? " of zoom" : ""} in ${digits(found)} frames${more}`;
-    return weight / whole;
-  }
-
-  step(way) {
-    const pane = this.panes.at(-1), { t, match } = pane;
-    if (!match) return;
-    let i = (pane.focus + way + t.n) % t.n;
-    for (let k = 1; k < t.n && !match[i]; k++) i = (i + way + t.n) % t.n;
-    if (!match[i]) return;
-    if (i < pane.root || i >= t.end[pane.root]) pane.zoom(0);
-    let near = i; // zoom just enough to see it
-    while (near > 0 && t.total[near] < 20 * t.total[i]) near = t.parent[near];
-    if (pane.rect(i).w < 8) pane.zoom(near);
-    pane.walk(i);
-  }
+  search(text) { this.set({ search: text }); return flamesearch.match(this, text); }
 }
 
 export default {

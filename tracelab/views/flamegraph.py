@@ -63,7 +63,7 @@ class FlameGraph(LiveView):
     analysis.transform), of (the function of a sandwich), selection, search, up, colours ("domain", "module").
     """
 
-    modules = ("flametree.js", "flamepane.js", "flamemenu.js", "flametable.js", "flamegraph.js")
+    modules = ("flametree.js", "flamepane.js", "flamesearch.js", "flamemenu.js", "flametable.js", "flamegraph.js")
     style = "flamegraph.css"
 
     def __init__(

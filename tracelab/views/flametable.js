@@ -19,7 +19,7 @@ function legends(flame) {
   if (colours === "change") {
     const of = (value) => (mark) => { mark.style.background = shadeOf(meta, value, 1, flame.theme); };
     flame.swatches = [swatch(flame, "less", "", of(-1)), swatch(flame, "same, or not certain", "", of(0)), swatch(flame, "more", "", of(1))];
-  } else if (colours === "module") flame.swatches = modules(flame);
+  } else if (colours === "module") flame.swatches = moduleSwatches(flame);
   else {
     const whole = meta.whole || 1;
     flame.swatches = Object.entries(meta.domains).map(([domain, weight]) => {
@@ -31,14 +31,18 @@ function legends(flame) {
   for (const mark of flame.swatches) mark.paint();
 }
 
-// The modules that most own weight is in.
-function modules(flame) {
-  const { meta, t } = flame.panes.at(-1), own = new Map();
+// Modules, as numbers, and their own weight, heaviest first.
+function modules(meta, t) {
+  const own = new Map();
   for (let i = 0; i < t.n; i++) if (t.frame[i] >= 0) own.set(meta.module[t.frame[i]], (own.get(meta.module[t.frame[i]]) ?? 0) + t.self[i]);
-  const heaviest = [...own].sort((a, b) => b[1] - a[1]).slice(0, MODULES);
-  return heaviest.map(([module, weight]) => {
-    const name = meta.modules[module] || "(no module)", short_ = name.split("/").at(-1);
-    return swatch(flame, `${short_} ${percent(weight / (t.total[0] || 1))}`, name, (m) => { m.style.background = flame.base.meta.moduleColours[flame.theme][meta.tint[module] ?? 0]; });
+  return [...own].sort((a, b) => b[1] - a[1]);
+}
+
+function moduleSwatches(flame) {
+  const { meta, t } = flame.panes.at(-1), colours = flame.base.meta.moduleColours;
+  return modules(meta, t).slice(0, MODULES).map(([module, weight]) => {
+    const name = meta.modules[module] ?? "", said = name.split("/").at(-1) || "(no module)";
+    return swatch(flame, `${said} ${percent(weight / (t.total[0] || 1))}`, name, (m) => { m.style.background = colours[flame.theme][flame.tint(name)]; });
   });
 }
 
@@ -80,4 +84,4 @@ function changeWords(meta, t, i) {
   return [`before ${show(t.before[i])}, after ${show(t.after[i])}: ${sign}${show(Math.abs(by))}${sure}`];
 }
 
-export default { legends, tabulate, changeColour, changeWords };
+export default { legends, modules, tabulate, changeColour, changeWords };

@@ -26,11 +26,11 @@ INK = "#111111"  #: text on every frame but those of eBPF
 BPF_INK = "#ffffff"
 
 #: modules of a flame graph: hues of Okabe and Ito, light enough for dark text, each in two shades
-_MODULE_HUES = ((202, 0.75), (41, 0.90), (164, 0.45), (327, 0.50), (202, 0.35), (26, 0.85), (56, 0.75), (268, 0.45))
+_MODULE_HUES = ((202, 0.70), (41, 0.75), (164, 0.40), (327, 0.45), (56, 0.60), (268, 0.40), (26, 0.70), (202, 0.20))
 #: from less to more, blue to orange over grey: they differ in lightness too, and not in red and green
 CHANGE = {
-    "light": ("#2b7bba", "#5f9dcb", "#94bfdc", "#c3d7e4", "#dcdcdc", "#f1d2ae", "#f4b26c", "#ee9337", "#d97706"),
-    "dark": ("#5aa9e6", "#7ab4df", "#93b7d3", "#a0acb5", "#9a9a9a", "#c4a888", "#dfa964", "#f0a23c", "#ff9b1a"),
+    "light": ["#2b7bba", "#5f9dcb", "#94bfdc", "#c3d7e4", "#dcdcdc", "#f1d2ae", "#f4b26c", "#ee9337", "#d97706"],
+    "dark": ["#5aa9e6", "#7ab4df", "#93b7d3", "#a0acb5", "#9a9a9a", "#c4a888", "#dfa964", "#f0a23c", "#ff9b1a"],
 }
 
 SERIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#8C6BB1")
@@ -48,13 +48,8 @@ def domain_colours() -> dict[str, dict[str, list[str]]]:
 
 def module_colours() -> dict[str, list[str]]:
     """Colours for modules, for "light" and "dark" pages; dark text is readable on all of them."""
-    levels = {"light": (0.78, 0.66), "dark": (0.68, 0.58)}
+    levels = {"light": (0.78, 0.66), "dark": (0.70, 0.58)}
     return {theme: [_hex(*h, level) for level in levels[theme] for h in _MODULE_HUES] for theme in levels}
-
-
-def tint_of(module: str) -> int:
-    """Which of the module colours a module gets: the same one in every view and session."""
-    return zlib.crc32(module.encode("utf-8", "replace")) % (2 * len(_MODULE_HUES))
 
 
 def shade_of(module: str) -> int:
