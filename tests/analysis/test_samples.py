@@ -53,6 +53,8 @@ SELECTIONS = {
     "nobody known": Selection(comms=("?",)),
     "cgroup": Selection(cgroups=("/user",)),
     "several": Selection(window_ns=(START_NS, START_NS + 6 * SECOND), comms=("sh", "worker"), cpus=(0,)),
+    "frame": Selection(frames=("work",)),
+    "frames": Selection(frames=("work", "main"), cpus=(1,)),
     "none": Selection(pids=(1,)),
 }
 

@@ -75,9 +75,17 @@ class SampleIndex:
             names, below = self._lives.names("cgroup"), tuple(g.rstrip("/") + "/" for g in selection.cgroups)
             within = (names.isin(selection.cgroups) | names.str.startswith(below)).to_numpy(bool)
             masks.append(within[self._lives.numbers("cgroup", "tid")[window]])
+        if selection.frames is not None:
+            masks.append(self._with_frames(selection.frames)[self.stack[window]])
         if not masks:
             return window
         return np.flatnonzero(np.logical_and.reduce(masks)) + begin
+
+    def _with_frames(self, symbols: tuple[str, ...]) -> Bools:
+        """Whether each distinct stack has one of these functions."""
+        wanted = np.array([frame.symbol in symbols for frame in self.profile.frames], bool)
+        cells = np.concatenate([[0], np.cumsum(wanted[self.profile.stack_frames])])
+        return np.diff(cells[self.profile.offsets]) > 0
 
     def weights(self, selection: Selection) -> Floats:
         """Weight of each distinct stack in a selection; shape (stacks,)."""

@@ -268,5 +268,5 @@ def cut_to(tree: Tree, nodes: int, share: float, *, within: int = 0) -> Tree:
     if np.count_nonzero(total) <= nodes:
         return prune(tree, 0, within=within)
     heaviest = np.partition(total, len(total) - nodes)[len(total) - nodes]
-    least = float(heaviest) / float(total[0]) * (1 - 1e-9)  # of its own share, a node may be found too light by rounding
+    least = float(heaviest) / float(total[0]) * (1 - 1e-9)  # rounding must not make it lighter than itself
     return prune(tree, max(share, least), within=within)

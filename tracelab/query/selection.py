@@ -15,8 +15,8 @@ Window = tuple[int, int]  #: from, and until but not including; ns
 class Selection:
     """What part of a session is meant; a field that is None leaves everything in.
 
-    >>> Selection(pids=(1, 2)).narrowed(Selection(pids=(2, 3), comms=("sh",)))
-    Selection(window_ns=None, pids=(2,), tids=None, comms=('sh',), cpus=None, events=None, cgroups=None)
+    >>> Selection(pids=(1, 2)).narrowed(Selection(pids=(2, 3), comms=("sh",))).code()
+    "pid=2, comm='sh'"
     """
 
     window_ns: Window | None = None  #: CLOCK_MONOTONIC, half open
@@ -26,6 +26,7 @@ class Selection:
     cpus: tuple[int, ...] | None = None
     events: tuple[str, ...] | None = None
     cgroups: tuple[str, ...] | None = None  #: control groups, with those below them
+    frames: tuple[str, ...] | None = None  #: symbols; of samples, those whose stack has one of them
 
     def __post_init__(self) -> None:
         if self.window_ns is not None and self.window_ns[0] > self.window_ns[1]:
@@ -60,6 +61,22 @@ class Selection:
             values = getattr(self, f.name)
             if f.name != "window_ns" and values is not None:
                 words.append(f"{f.name[:-1]} {' or '.join(map(str, values)) or '(none)'}")
+        return ", ".join(words)
+
+    def code(self, start_ns: int = 0) -> str:
+        """The keywords of `Session.select` that make this selection; empty for everything.
+
+        >>> print(Selection(window_ns=(1_000_000_000, FOREVER_NS), pids=(7, 8), comms=("it's",)).code())
+        time=(1.0, None), pid=[7, 8], comm="it's"
+        """
+        words = []
+        if self.window_ns:
+            first, last = (round((t - start_ns) / 1e9, 6) for t in self.window_ns)
+            words.append(f"time=({first}, {last if self.window_ns[1] < FOREVER_NS else None})")
+        for f in fields(self):
+            values = getattr(self, f.name)
+            if f.name != "window_ns" and values is not None:
+                words.append(f"{f.name[:-1]}={values[0]!r}" if len(values) == 1 else f"{f.name[:-1]}={list(values)!r}")
         return ", ".join(words)
 
 

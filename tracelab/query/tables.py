@@ -97,6 +97,10 @@ class Tables:
         ):
             if values is not None and column in names:
                 rows = rows.filter(nw.col(column).is_in(values))
+        if selected.frames is not None and table == "samples":
+            from tracelab.query.stackids import with_frames
+
+            rows = rows.filter(nw.col("stack_id").is_in(with_frames(self, selected.frames)))
         by_life = selected.comms is not None and "comm" not in names, selected.cgroups is not None
         if any(by_life) and "tid" in names and table != "tasks":
             rows = lives.selected(self, rows).select(*names)
