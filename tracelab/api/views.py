@@ -42,7 +42,8 @@ class ViewVerbs(TableVerbs):
         """A flame graph of the samples of one kind; each process, thread, ... on a frame of its own if asked.
 
         `kind` is "on-CPU", "off-CPU" (where threads waited, probe offcpu), "wakeup" (who ended their waits, probe
-        wakeups) or what another probe samples; kinds are never added up. Raises MissingTable for one not recorded.
+        wakeups) or what another probe samples; kinds are never added up, but for "wall-clock": on- and off-CPU time
+        of each thread, stacked to the length of its life. Raises MissingTable for a kind that was not recorded.
         With `target` it is of that target's on-CPU time, and of its eBPF programs beside it. Layout "time" is a flame
         chart: each thread in the order of time, with the gaps. `state` is that of another flame graph, to be restored.
         """

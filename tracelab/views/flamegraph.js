@@ -32,7 +32,7 @@ class Flame {
     const state = this.host.state;
     this.view = { ...usual, ...Object.fromEntries(Object.keys(usual).filter((k) => k in state).map((k) => [k, state[k]])) };
     if (this.turns === 0) { this.history = [this.view]; this.at = 0; }
-    else this.view = { ...this.view, layout: usual.layout, by: usual.by };
+    this.trees = null;
     this.choices();
     this.show();
     this.live.textContent = this.base.t.n > 1 ? HINT : "";
