@@ -81,6 +81,26 @@ class DrawnView(View):
         """The view as a picture."""
         raise NotImplementedError
 
+    @overload
+    def to_png(self, *, scale: float = 2.0) -> bytes: ...
+
+    @overload
+    def to_png(self, path: str | Path, *, scale: float = 2.0) -> Path: ...
+
+    def to_png(self, path: str | Path | None = None, *, scale: float = 2.0) -> bytes | Path:
+        """The picture as PNG, for where SVG is not taken; written to `path` when given.
+
+        Needs `pip install 'tracelab-ebpf[png]'` and a usual font; raises UsageError where either is missing.
+        """
+        from tracelab.views.png import png
+
+        picture = png(self.to_svg(), scale)
+        if path is None:
+            return picture
+        path = Path(path)
+        path.write_bytes(picture)
+        return path
+
     def _cell(self) -> str:
         """The page in an iframe; a picture for viewers that take iframes away, and the style that hides it, too."""
         numbers = f"<details><summary>{escaped(self.title)}: the numbers</summary>{self._numbers()}</details>"
