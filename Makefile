@@ -26,12 +26,13 @@ kernels: ## the recorder's tests on this kernel and on Debian's 6.1 and 6.12 und
 nightly: kernels ## what takes too long for every change: all kernels, and ten minutes at full rate
 	@$(PYTHON_HERE) -m pytest -rP --soak 600 -o faulthandler_timeout=0 tests/kernel/test_faults.py -k memory
 
-bench: ## what recording costs, beside BCC's callback, bpftrace, perf and trace-cmd in the same run
+bench: ## what recording costs, beside BCC's callback, bpftrace, perf and trace-cmd, and drawing, beside speedscope
 	@.ci/system-packages bench
 	@.ci/virtual-environment
 	@$(PYTHON_HERE) -m tracelab.bench
 	@$(PYTHON_HERE) -m tracelab.bench.overhead
 	@$(PYTHON_HERE) -m tracelab.bench.stacks
+	@$(PYTHON_HERE) -m tracelab.bench.flamegraphs
 
 lint: ## ruff, mypy and the layers of imports
 	@.ci/virtual-environment

@@ -36,7 +36,7 @@ def render(results: Results) -> str:
     if results.plan.brief:
         parts.append("Too short a run for figures that mean much: the goals are measured without --quick.")
     else:
-        parts.append("\n".join(_goal_lines(goals(results))))
+        parts.append("\n".join(goal_lines(goals(results))))
     return "\n\n".join(parts)
 
 
@@ -53,6 +53,13 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
         for row in rows
     ]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def goal_lines(found: Sequence[Goal]) -> list[str]:
+    """A line for each goal: whether it was reached, what it is, and the figure."""
+    words = {True: "PASS", False: "FAIL", None: "not measured"}
+    width = max(len(goal.aim) for goal in found)
+    return [f"{words[goal.reached]:12}  {goal.aim.ljust(width)}  {goal.figure}".rstrip() for goal in found]
 
 
 def _cells(f: Figures) -> list[str]:
@@ -97,9 +104,3 @@ def _remarks(results: Results) -> list[str]:
             f"{(outcome.size_bytes or 0) / max(outcome.kept, 1):.1f} B/event on disk"
         )
     return found
-
-
-def _goal_lines(found: Sequence[Goal]) -> list[str]:
-    words = {True: "PASS", False: "FAIL", None: "not measured"}
-    width = max(len(goal.aim) for goal in found)
-    return [f"{words[goal.reached]:12}  {goal.aim.ljust(width)}  {goal.figure}".rstrip() for goal in found]
