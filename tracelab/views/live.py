@@ -69,11 +69,10 @@ class LiveView(DrawnView):
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
-        key = f"tl-{uuid.uuid4().hex[:12]}"
         bundle = self._repr_mimebundle_()
         if _kernel():
             widget = self.widget()
-            widget.key = key
+            key = widget.key
             view = widget._repr_mimebundle_()
             if view:
                 view_type = "application/vnd.jupyter.widget-view+json"
@@ -124,10 +123,10 @@ def _widget_class(modules: tuple[str, ...], style: str) -> Any:
         _esm = script_of(modules, "live.js")
         _css = asset(style)
         state = traitlets.Dict(help="what a person has set").tag(sync=True)
-        key = traitlets.Unicode(help="id of the element, once it is drawn").tag(sync=True)
+        key = traitlets.Unicode(help="id of its elements, in however many cells, once they are drawn").tag(sync=True)
 
         def __init__(self, live: _Live) -> None:
-            super().__init__(state=live.state)
+            super().__init__(state=live.state, key=f"tl-{uuid.uuid4().hex[:12]}")
             self._view = live
             self.on_msg(self._asked)
             self.observe(lambda change: live.set(dict(change["new"])), "state")
