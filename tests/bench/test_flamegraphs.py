@@ -22,15 +22,15 @@ OURS = Drawn(
     python_ms=300.0,
     zoom_ms=20.0,
     worst_zoom_ms=40.0,
+    whole_zoom_ms=90.0,
     frame_ms=16.7,
     worst_frame_ms=50.0,
     load_cpu_ms=100.0,
     zoom_cpu_ms=10.0,
     frame_cpu_ms=5.0,
     heap_mb=4.0,
-    by_wheel=False,
 )
-THEIRS = replace(OURS, first_ms=15_000.0, python_ms=0.0, frame_ms=33.4, heap_mb=1_000.0, by_wheel=True)
+THEIRS = replace(OURS, first_ms=15_000.0, python_ms=0.0, frame_ms=33.4, heap_mb=1_000.0)
 
 
 def test_a_synthetic_profile_has_as_many_nodes_as_asked_and_is_the_same_every_time():
@@ -71,14 +71,13 @@ first paint, ms                      500.0    15,000.0   30.0
   of it Python, ms                   300.0
 zoom, median ms                       20.0        20.0    1.0
 zoom, worst ms                        40.0        40.0    1.0
+zoom, median to last paint, ms        90.0        90.0    1.0
 frame, median ms                      16.7        33.4    2.0
 frame, worst ms                       50.0        50.0    1.0
 main thread: first paint, CPU ms     100.0       100.0    1.0
 main thread: a zoom, CPU ms           10.0        10.0    1.0
 main thread: a frame, CPU ms           5.0         5.0    1.0
-heap after collection, MB              4.0     1,000.0  250.0
-
-tracelab does not answer to the wheel: its frames are zooms by call"""
+heap after collection, MB              4.0     1,000.0  250.0"""
     )
 
 

@@ -78,9 +78,9 @@ class Page:
         usage = self.devtools.send("Runtime.getHeapUsage")
         return float(usage["usedSize"] + usage.get("backingStorageSize", 0)) / 1e6
 
-    def answer_ms(self, event: str) -> float | None:
-        """From the last event of a type to the end of the last paint after it; None where nothing was painted."""
-        answer: float | None = self.page.evaluate(f"watched.answer('{event}', {QUIET_MS})")
+    def answer_ms(self, event: str) -> list[float]:
+        """From the last event of a type to the end of the first and of the last paint after it; none without any."""
+        answer: list[float] = self.page.evaluate(f"watched.answer('{event}', {QUIET_MS})")
         return answer
 
 

@@ -64,7 +64,7 @@ class Drawer(Protocol):
 class Ours:
     """The live flame graph: from Python's call, through its answer, to the pixels."""
 
-    name, canvas, zooms, top, row = "tracelab", "el.__flame.canvas", "click", 0, 18
+    name, canvas, zooms, top, row = "tracelab", "el.__flame.pane.canvas", "click", 0, 18
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile

@@ -38,15 +38,19 @@
         if (waiting || paints.length > seen) [calm, seen] = [-1, paints.length];
       }
     },
-    // From the last event of a type to the end of the last paint that follows it, in ms; null when there is none.
+    // From the last event of a type to the ends of the first and of the last paint after it, in ms; none when there are none.
     async answer(type, ms) {
       await this.quiet(ms);
-      const begun = heard.findLast(([name]) => name === type)?.[1], last = paints.at(-1);
-      return begun !== undefined && last > begun ? last - begun : null;
+      const begun = heard.findLast(([name]) => name === type)?.[1], after = paints.filter((at) => at > begun);
+      return after.length ? [after[0] - begun, after.at(-1) - begun] : [];
     },
-    // Moves once a frame; gives the time from each frame to the next, and how many of them were painted.
-    moved(steps, move) {
-      const times = [], before = paints.length;
+    // The wheel, as a hand turns it, once a frame: a quarter of the steps to zoom in, to the right, back, and out.
+    // Gives the time from each frame to the next, and how many of them were painted.
+    wheel(target, steps) {
+      const box = target.getBoundingClientRect(), times = [], before = paints.length;
+      const at = { clientX: box.left + box.width / 3, clientY: box.top + 100, bubbles: true, cancelable: true };
+      const turns = [{ deltaY: -40, ctrlKey: true }, { deltaX: 40 }, { deltaX: -40 }, { deltaY: 40, ctrlKey: true }];
+      const turn = (i) => target.dispatchEvent(new WheelEvent("wheel", { ...at, ...turns[Math.floor(4 * i / steps)] }));
       return new Promise((resolve) => {
         let last = 0;
         const step = () => {
@@ -54,18 +58,11 @@
           if (last) times.push(now - last);
           last = now;
           if (times.length >= steps) { setTimeout(() => resolve({ times, painted: paints.length - before }), 50); return; }
-          move(times.length);
+          turn(times.length);
           request(step);
         };
         request(step);
       });
-    },
-    // The wheel, as a hand turns it: a quarter of the steps to zoom in, a quarter each to the right and back, and out.
-    wheel(target, steps) {
-      const box = target.getBoundingClientRect();
-      const at = { clientX: box.left + box.width / 3, clientY: box.top + 100, bubbles: true, cancelable: true };
-      const turns = [{ deltaY: -40, ctrlKey: true }, { deltaX: 40 }, { deltaX: -40 }, { deltaY: 40, ctrlKey: true }];
-      return this.moved(steps, (i) => target.dispatchEvent(new WheelEvent("wheel", { ...at, ...turns[Math.floor(4 * i / steps)] })));
     },
   };
 })();
