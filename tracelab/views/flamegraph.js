@@ -68,7 +68,9 @@ class Flame {
     this.table.setAttribute("aria-label", "functions");
     this.live = element("div", { className: "tl-live" });
     this.live.setAttribute("aria-live", "polite");
-    this.about = element("div", { className: "tl-about" });
+    this.about = element("div", { className: "tl-about", tabIndex: 0 }); // it may scroll
+    this.about.setAttribute("role", "region");
+    this.about.setAttribute("aria-label", "about the picture");
     this.tip = element("div", { className: "tl-tip", hidden: true });
     this.pop = element("div", { className: "tl-menu", hidden: true });
     this.pop.setAttribute("role", "menu");

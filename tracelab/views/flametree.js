@@ -26,9 +26,15 @@ function finished(t) {
     next[depth[i]] += total[i];
     next[depth[i] + 1] = left[i];
   }
+  const sums = {}; // of a difference: what each side weighs
+  for (const [name, from] of [["before", t.beforeSelf], ["after", t.afterSelf]]) {
+    if (!from) continue;
+    const sum = sums[name] = Float64Array.from(from);
+    for (let i = n - 1; i > 0; i--) sum[parent[i]] += sum[i];
+  }
   const self = t.inTime ? new Float64Array(n) : own;
   if (t.inTime) for (let i = 1; i < n; i++) if (frame[i] === GAP) self[parent[i]] += own[i];
-  return { ...t, parent, end, strip, total, left, self };
+  return { ...t, ...sums, parent, end, strip, total, left, self };
 }
 
 function read(meta, data) {
@@ -101,7 +107,8 @@ function rewritten(meta, t, steps) {
   meta = { ...meta };
   for (const key of ["names", "domain", "module", "file", "line", "lastLine"]) meta[key] = meta[key].slice();
   const verbs = steps.map(([verb, about]) => STEPS[verb](meta, about));
-  const frame = [ROOT], parent = [0], own = [0], pruned = [0], children = [new Map()], path = [];
+  const frame = [ROOT], parent = [0], children = [new Map()], path = [];
+  const sums = Object.fromEntries(["own", "pruned", "beforeSelf", "afterSelf"].filter((name) => t[name]).map((name) => [name, [0]]));
   for (let i = 0; i < t.n; i++) {
     path.length = Math.max(t.depth[i] - 1, 0);
     if (i) path.push(t.frame[i]);
@@ -117,30 +124,28 @@ function rewritten(meta, t, steps) {
         children[at].set(f, to);
         frame.push(f);
         parent.push(at);
-        own.push(0);
-        pruned.push(0);
+        for (const sum of Object.values(sums)) sum.push(0);
         children.push(new Map());
       }
       at = to;
     }
-    own[at] += t.own[i];
-    pruned[at] += t.pruned[i];
+    for (const [name, sum] of Object.entries(sums)) sum[at] += t[name][i];
   }
-  return { meta, t: heavyFirst({ frame, parent, own, pruned, children }) };
+  return { meta, t: heavyFirst({ frame, parent, sums, children }) };
 }
 
-function heavyFirst({ frame, own, pruned, children, parent }) {
-  const n = frame.length, total = own.slice();
+function heavyFirst({ frame, parent, sums, children }) {
+  const n = frame.length, total = sums.own.slice();
   for (let i = n - 1; i > 0; i--) total[parent[i]] += total[i];
-  const out = { n, inTime: false, own: new Float64Array(n), frame: new Int32Array(n), depth: new Int32Array(n), pruned: new Int32Array(n) };
+  const out = { n, inTime: false, frame: new Int32Array(n), depth: new Int32Array(n) };
+  for (const name of Object.keys(sums)) out[name] = new Float64Array(n);
   const weigh = (i) => (frame[i] === SMALL ? -1 : total[i]);
   const open = [[0, 0]];
   for (let j = 0; open.length; j++) {
     const [i, depth] = open.pop();
-    Object.assign(out.own, { [j]: own[i] });
+    for (const [name, sum] of Object.entries(sums)) out[name][j] = sum[i];
     out.frame[j] = frame[i];
     out.depth[j] = depth;
-    out.pruned[j] = pruned[i];
     for (const child of [...children[i].values()].sort((a, b) => weigh(a) - weigh(b))) open.push([child, depth + 1]);
   }
   return finished(out);
