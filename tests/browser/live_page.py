@@ -11,7 +11,7 @@ import base64
 import json
 from typing import Any
 
-from tracelab.views.saved import asset, script_of
+from tracelab.views.saved import script_of
 
 _START = """
 async ([source, css, state]) => {
@@ -63,5 +63,5 @@ def live(page: Any, view: Any) -> Any:
     page.expose_function("kernelState", lambda text: view._live.set(json.loads(text)))
     view.on_state(lambda state: None)
     source = script_of(view.modules, "live.js")
-    page.evaluate(_START, [source, asset(view.style), view.state])
+    page.evaluate(_START, [source, view.stylesheet(), view.state])
     return page

@@ -16,7 +16,7 @@ from browser.waiting import until
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SESSION = NOTEBOOKS / "sessions/first_session.tracelab"
 DRAWN = (
-    "document.querySelector('#view').__flame?.drawn > 1"
+    "document.querySelector('#view').__flame?.pane.drawn > 1"
     " || document.querySelectorAll('#view path[data-series]').length > 0"
 )
 

@@ -46,6 +46,12 @@ class TableVerbs(Part):
 
         return programs(self._tables)
 
+    def busy(self) -> pd.DataFrame:
+        """Who was busy: on-CPU time by samples, and events, of each process; see analysis.busy."""
+        from tracelab.analysis.busy import busy
+
+        return busy(self._tables)
+
     def processes(self) -> pd.DataFrame:
         """What each process used of the CPUs; see analysis.cost."""
         from tracelab.analysis.cost import processes

@@ -30,6 +30,10 @@ class LiveView(DrawnView):
     modules: tuple[str, ...] = ()  #: scripts beside the views that this one is made of; the last one draws
     style: str = ""  #: its style sheet
 
+    def stylesheet(self) -> str:
+        """Its style."""
+        return asset(self.style)
+
     def first(self) -> Answer:
         """What the script is given to begin with."""
         raise NotImplementedError
@@ -63,7 +67,7 @@ class LiveView(DrawnView):
     def widget(self) -> Any:
         """The view as a widget (anywidget), to be put into a layout or observed; the same one at each call."""
         if self._live.widget is None:
-            self._live.widget = _widget_class(self.modules, self.style)(self._live)
+            self._live.widget = _widget_class(self.modules, self.stylesheet())(self._live)
         return self._live.widget
 
     def _ipython_display_(self) -> None:
@@ -113,7 +117,7 @@ def _kernel() -> bool:
 
 
 @functools.cache
-def _widget_class(modules: tuple[str, ...], style: str) -> Any:
+def _widget_class(modules: tuple[str, ...], stylesheet: str) -> Any:
     import anywidget
     import traitlets
 
@@ -121,7 +125,7 @@ def _widget_class(modules: tuple[str, ...], style: str) -> Any:
         """A live view: its state is a trait, everything else is asked for."""
 
         _esm = script_of(modules, "live.js")
-        _css = asset(style)
+        _css = stylesheet
         state = traitlets.Dict(help="what a person has set").tag(sync=True)
         key = traitlets.Unicode(help="id of its elements, in however many cells, once they are drawn").tag(sync=True)
 
