@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from tracelab.api.part import several
 from tracelab.api.replay import replay
 from tracelab.api.views import ViewVerbs
 from tracelab.query.selection import Selection
+
+if TYPE_CHECKING:
+    from tracelab.views.explorer import Explorer
 
 
 class Session(ViewVerbs):
@@ -45,6 +49,24 @@ class Session(ViewVerbs):
         )
         narrowed = self._selection.narrowed(asked).narrowed(selection or Selection())
         return Session(self._store, narrowed, self._whole or self)
+
+    def explore(self) -> Explorer:
+        """Everything on one page, linked by one selection: rates, heat map, flame graph, processes, findings.
+
+        Brush a time, pick a process, click a frame: the rest follows, and the selection prints as the code that makes
+        it. A session that is being recorded is followed.
+        """
+        return self._explorer(player=False)
+
+    def play(self) -> Explorer:
+        """The same, with what plays the session against the clock: play, pause, speed, step and scrub."""
+        return self._explorer(player=True)
+
+    def _explorer(self, player: bool) -> Explorer:
+        from tracelab.api.exploring import SessionSource
+        from tracelab.views.explorer import Explorer
+
+        return Explorer(SessionSource(self), title=f"{self.path.name}{self._of_what()}", player=player)
 
     def replay(self, speed: float = 1.0, step_s: float | None = None) -> Iterator[Session]:
         """Parts of this session, one after the other, each at its time: `for part in s.replay(speed=10): ...`.

@@ -14,7 +14,7 @@ const COLOURS = { domain: "colours: domain", module: "colours: module", change: 
 
 class Flame {
   constructor(el, host, signal) {
-    Object.assign(this, { el, host, signal, turns: 0, found: [], history: [], at: -1 });
+    Object.assign(this, { el, host, signal, turns: 0, still: 0, history: [], at: -1 });
     this.build();
     this.listen();
     this.load();
@@ -210,7 +210,16 @@ class Flame {
     return { meta, t: flametree.read(meta, data), asked: tree };
   }
 
-  take(trees) {
+  // Draws once, whatever is changed meanwhile.
+  once(change) {
+    this.still++;
+    try { change(); } finally { this.still--; }
+    if (!this.still) this.draw();
+  }
+
+  take(trees) { this.once(() => this.taken(trees)); }
+
+  taken(trees) {
     while (this.panes.length < trees.length) this.panes.push(new flamepane(this, this.signal, "callees; arrow keys walk through the frames"));
     this.panes.length = trees.length;
     this.panels.replaceChildren(...this.panes.map((pane) => pane.scroll));
@@ -226,7 +235,9 @@ class Flame {
   turned(k) { return this.trees.length > 1 ? k === 0 : this.view.up; }
 
   // Everything that needs no other tree: zoom, search, colours.
-  placed() {
+  placed() { this.once(() => this.arranged()); }
+
+  arranged() {
     for (const [k, pane] of this.panes.entries()) if (pane.up !== this.turned(k)) pane.turn(this.turned(k));
     const { pane } = this, selected = JSON.stringify(this.view.selection);
     if (selected !== this.zoomed) { // else it may have been moved freely since
@@ -238,7 +249,6 @@ class Flame {
     this.back.disabled = pane.root === 0 && pane.lo <= 0;
     if (this.coloured !== this.view.colours) flametable.legends(this);
     flamesearch.match(this, this.view.search);
-    this.draw();
   }
 
   draw() { for (const pane of this.panes) pane.draw(); for (const mark of this.swatches ?? []) mark.paint(); }
@@ -254,8 +264,10 @@ class Flame {
     this.say(pane, pane.root);
   }
 
-  goto(path) {
-    const pane = this.panes[0];
+  goto(path) { this.once(() => this.went(path)); }
+
+  went(path) {
+    const { pane } = this;
     if (pane.part && !pane.part.every((name, k) => path[k] === name)) { pane.part = null; pane.show(this.trees[0]); }
     pane.zoom(Math.max(this.find(pane, path), 0));
     const selection = this.path(pane, pane.root);

@@ -124,7 +124,7 @@ class Pane {
   draw() {
     const { t, canvas, scroll, owner, root } = this;
     const width = this.width = scroll.clientWidth, height = scroll.clientHeight;
-    if (!width || !height || !t) return; // an iframe has no width at first
+    if (!width || !height || !t || owner.still) return; // an iframe has no width at first
     const g = this.g = fitted(canvas, width, height), { back, text, name: theme } = owner.theming(), { meta } = this;
     Object.assign(g, { fillStyle: back, font: FONT, textBaseline: "middle" });
     g.fillRect(0, 0, width, height);
@@ -208,6 +208,7 @@ class Pane {
   }
 
   hatch(strips, fill, line) {
+    if (!strips.length) return;
     const tile = element("canvas", { width: 6, height: 6 }), p = tile.getContext("2d");
     p.fillStyle = fill;
     p.fillRect(0, 0, 6, 6);
