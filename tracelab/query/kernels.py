@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import narwhals.stable.v2 as nw
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -69,6 +70,23 @@ def loss_counts(tables: Tables, bin_ns: int) -> pd.DataFrame:
     counted = rows.group_by("source", "reason", "bin").agg(count=nw.col("count").sum())
     columns = {"source": nw.String, "reason": nw.String, "bin": nw.Int64, "count": nw.Int64}
     return finalise(tables, counted, columns, sort=("bin", "source", "reason"))
+
+
+def value_sums(tables: Tables, begin_ns: int, bin_ns: int) -> pd.DataFrame:
+    """Events and what their values add up to, by time: columns bin (number, from `begin_ns`), count, value_sum."""
+    number = ((nw.col("time_ns") - begin_ns) / bin_ns).floor().cast(nw.Int64)
+    rows = tables.frame("events").with_columns(bin=number)
+    counted = rows.group_by("bin").agg(count=_WEIGHT.sum(), value_sum=_weighed(nw.col("value")).sum())
+    columns = {"bin": nw.Int64, "count": nw.Int64, "value_sum": nw.Float64}
+    found = finalise(tables, counted, columns, sort=("bin",))
+    return found.assign(value_sum=found["value_sum"].fillna(0.0))
+
+
+def loss_times(tables: Tables) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """When something was lost, as far as readings tell; CLOCK_MONOTONIC, ns, sorted."""
+    rows = tables.frame("losses").filter(nw.col("reason").is_in(LOST_REASONS), nw.col("count") > 0)
+    found = finalise(tables, rows, {"time_ns": nw.Int64}, sort=("time_ns",))
+    return found["time_ns"].to_numpy(np.int64)
 
 
 def loss_totals(tables: Tables) -> pd.DataFrame:
