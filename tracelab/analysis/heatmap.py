@@ -63,9 +63,9 @@ def moments(
     """What happened in each moment of the selected time.
 
     `of` is "samples" (what those of a kind stand for, mostly ns), "events" (how many, of one name if `event` is given),
-    or "latency" (what the values of events add up to). Without `column_s`, a column is the shortest of COLUMNS_S of which
-    no more than WIDEST are needed. Time of the first column before the selected time, and of the last behind it, is not
-    recorded. Raises MissingTable, and UsageError for another `of` or a `column_s` that is no length.
+    or "latency" (what the values of events add up to). Without `column_s`, a column is the shortest of COLUMNS_S of
+    which no more than WIDEST are needed. Time of the first column before the selected time, and of the last behind
+    it, is not recorded. Raises MissingTable, and UsageError for another `of` or a `column_s` that is no length.
     """
     if of not in OF:
         raise UsageError(f"of={of!r}: a heat map is of {', '.join(OF)}")

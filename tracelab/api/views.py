@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tracelab.views.event_rate import EventRate
     from tracelab.views.findings import FindingsView
     from tracelab.views.flamegraph import FlameGraph
+    from tracelab.views.heatmap import Heatmap
     from tracelab.views.summary import SessionSummary
 
 
@@ -57,6 +58,27 @@ class ViewVerbs(TableVerbs):
             profile = stacks.profile(by)
         profile = profile.renamed(profile.name, *self._notes())
         return FlameGraph(profile, title=title, by=by if stacks else None, layout=layout, stacks=stacks, state=state)
+
+    def heatmap(
+        self,
+        of: Literal["samples", "events", "latency"] = "samples",
+        event: str | None = None,
+        kind: str = "on-CPU",
+        column_s: float | None = None,
+    ) -> Heatmap:
+        """A heat map of moments down to 20 ms: samples of a kind, events (of one name, if given), or what they took.
+
+        Drag a range of time in it, with Ctrl a second one to compare with: `.range` and `.baseline` have them. Without
+        samples it is of events. `column_s` is the length of a column. Raises MissingTable.
+        """
+        from tracelab.analysis.sessionmoments import SessionMoments
+        from tracelab.views.heatmap import Choice, Heatmap
+
+        if of == "samples" and "samples" not in self.tables:
+            of = "events"
+        choice = Choice(of, kind if of == "samples" else event)
+        title = f"Moments{self._of_what()}"
+        return Heatmap(SessionMoments(self._tables), choice, column_s=column_s, title=title, notes=self._notes())
 
     def diagnose(self, **thresholds: dict[str, Any]) -> FindingsView:
         """What every pitfall came to, worst first: found, clear, or not checked.

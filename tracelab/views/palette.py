@@ -67,3 +67,28 @@ def _shade(domain: str, theme: str, index: int) -> str:
 def _hex(hue: float, saturation: float, lightness: float) -> str:
     parts = colorsys.hls_to_rgb(hue / 360, lightness, saturation)
     return "#" + "".join(f"{round(255 * part):02x}" for part in parts)
+
+
+#: cells of a heat map, from little to much: one hue that darkens (on dark pages: brightens) evenly
+_COLD = {"light": (205, 0.55, 0.90, 0.22), "dark": (205, 0.60, 0.24, 0.86)}
+_MATCH = {"light": (28, 0.90, 0.82, 0.34), "dark": (32, 0.90, 0.34, 0.72)}
+_GREY = {"light": (0, 0.0, 0.93, 0.62), "dark": (0, 0.0, 0.20, 0.46)}
+_HEAT_MARKS = {
+    "light": {"zero": "#f4f4f4", "lost": LOST, "baseline": "#b34700"},
+    "dark": {"zero": "#262626", "lost": "#ff5c7a", "baseline": "#ffb347"},
+}
+HEAT_STEPS = 13
+
+
+def heat_colours() -> dict[str, dict[str, list[str] | str]]:
+    """Scales of a heat map for "light" and "dark" pages: cold, match (what was searched for), grey (what was not)."""
+    found: dict[str, dict[str, list[str] | str]] = {}
+    for theme in ("light", "dark"):
+        found[theme] = {name: heat_scale(theme, name) for name in ("cold", "match", "grey")} | dict(_HEAT_MARKS[theme])
+    return found
+
+
+def heat_scale(theme: str, name: str = "cold") -> list[str]:
+    """HEAT_STEPS colours from little to much."""
+    hue, saturation, first, last = {"cold": _COLD, "match": _MATCH, "grey": _GREY}[name][theme]
+    return [_hex(hue, saturation, first + (last - first) * i / (HEAT_STEPS - 1)) for i in range(HEAT_STEPS)]
