@@ -68,7 +68,7 @@ def test_a_table_has_each_drawer_and_how_many_times_ours_the_other_is():
         """\
                                   tracelab  speedscope  ratio
 first paint, ms                      500.0    15,000.0   30.0
-  of it Python, ms                   300.0
+Python, CPU ms                       300.0
 zoom, median ms                       20.0        20.0    1.0
 zoom, worst ms                        40.0        40.0    1.0
 zoom, median to last paint, ms        90.0        90.0    1.0

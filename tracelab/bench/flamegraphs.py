@@ -39,7 +39,7 @@ class Drawn:
     """What it took one drawer to draw one profile. Times in milliseconds."""
 
     first_ms: float  #: median of the loads
-    python_ms: float  #: of that, folding and pruning
+    python_ms: float  #: of CPU, in Python: folding and pruning
     zoom_ms: float  #: median of the clicks
     worst_zoom_ms: float
     whole_zoom_ms: float  #: median until the last paint: what was too light to be there at first is asked of Python
@@ -53,7 +53,7 @@ class Drawn:
 
 ROWS = {
     "first_ms": "first paint, ms",
-    "python_ms": "  of it Python, ms",
+    "python_ms": "Python, CPU ms",
     "zoom_ms": "zoom, median ms",
     "worst_zoom_ms": "zoom, worst ms",
     "whole_zoom_ms": "zoom, median to last paint, ms",
