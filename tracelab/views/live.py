@@ -17,10 +17,12 @@ from tracelab.views.saved import DrawnView, asset, script_of
 Answer: TypeAlias = "tuple[Mapping[str, Any], bytes]"  #: JSON, and one buffer
 State: TypeAlias = "dict[str, Any]"
 
-# The widget's output is hidden until it is drawn: without kernel it would say that its model is not found.
+# The widget's output is hidden until it is drawn: without kernel it would say that its model is not found, or wait
+# for ever. The names are those of JupyterLab, and of the older pages that nbconvert makes; some are CSS tables, which
+# have no height of zero.
 _EITHER = """<style>
 body:has(#{key}) .{key} {{ display: none }}
-.jp-OutputArea-child:not(:has(#{key})):has(+ .jp-OutputArea-child .{key}) {{ height: 0; overflow: hidden }}
+:is(.jp-OutputArea-child, .output_area):not(:has(#{key})):has(+ * .{key}) {{ position: absolute; visibility: hidden }}
 </style>"""
 
 
