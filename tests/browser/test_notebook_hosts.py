@@ -180,12 +180,14 @@ def test_a_view_that_is_shown_in_two_cells_lives_in_both(notebook: Notebook) -> 
 def test_a_notebook_opened_without_kernel_shows_the_saved_form_alone_and_it_works(
     app: str, without_kernel: Host, new_page: Callable[..., Any]
 ) -> None:
-    page = getattr(without_kernel, f"open_{app}")(new_page(), f"{app}.ipynb").page
-    frame = saved_flame(page)
+    shown = getattr(without_kernel, f"open_{app}")(new_page(color_scheme="null"), f"{app}.ipynb")
+    page, frame = shown.page, saved_flame(shown.page)
     assert outputs_seen(page, 0) == [False, True]
     box = frame.evaluate(f"{SAVED}.pane.rect(3)")
     frame.locator("canvas").click(position={"x": box["x"] + box["w"] / 2, "y": box["y"] + 9})
     assert frame.evaluate(f"{SAVED}.pane.root") == 3
+    shown.command("apputils:change-theme", theme="JupyterLab Dark")
+    until(frame, f"{SAVED}.theme === 'dark'")
 
 
 def test_a_notebook_from_elsewhere_shows_a_picture_as_nothing_in_it_may_run(

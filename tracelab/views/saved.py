@@ -124,7 +124,12 @@ class DrawnView(View):
         return {"image/svg+xml": self.to_svg()}
 
 
-_HIDDEN_PICTURE = "<style>iframe + style + img { display: none !important }</style>"
+# JupyterLab's theme is its own, whatever the reader's preference: the page in the iframe takes it for that.
+_HIDDEN_PICTURE = """<style>
+iframe + style + img { display: none !important }
+[data-jp-theme-light=true] iframe:has(+ style + img) { color-scheme: light }
+[data-jp-theme-light=false] iframe:has(+ style + img) { color-scheme: dark }
+</style>"""
 
 
 def escaped_lines(text: str) -> str:
