@@ -26,6 +26,7 @@ __all__ = [
     "functions",
     "left_heavy",
     "prune",
+    "storable",
     "weighed",
 ]
 
@@ -189,10 +190,10 @@ def functions(profile: Profile | Tree) -> pd.DataFrame:
     whole = float(tree.total[0]) or 1.0
     table = pd.DataFrame(
         {
-            "symbol": [_storable(f.symbol) for f in tree.frames],
-            "module": [_storable(f.module) for f in tree.frames],
-            "domain": [_storable(f.domain) for f in tree.frames],
-            "file": [_storable(f.file) for f in tree.frames],
+            "symbol": [storable(f.symbol) for f in tree.frames],
+            "module": [storable(f.module) for f in tree.frames],
+            "domain": [storable(f.domain) for f in tree.frames],
+            "file": [storable(f.file) for f in tree.frames],
             "line": np.array([f.line for f in tree.frames], np.int64),
             "self": own.astype(np.float64),
             "total": total.astype(np.float64),
@@ -227,7 +228,7 @@ def domain_weights(tree: Tree) -> dict[str, float]:
     return {name: float(w) for name, w, here in zip(names, weights, occur, strict=True) if here}
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Text that Arrow strings can hold: half characters, which a foreign JSON file may have, are written out."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 

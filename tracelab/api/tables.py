@@ -102,6 +102,12 @@ class TableVerbs(Part):
 
         return profile(self._tables, kind, by)
 
+    def event_changes(self, other: Part, by: By = "event") -> pd.DataFrame:
+        """What changed since `other` in events per second, and in latency; see analysis.event_changes."""
+        from tracelab.analysis.event_changes import event_changes
+
+        return event_changes(other._tables, self._tables, by)
+
     def thread_times(self, by: By = "thread") -> pd.DataFrame:
         """Seconds on a CPU, waiting for one, and off-CPU, by thread or another group; see analysis.offcpu."""
         from tracelab.analysis.offcpu import thread_times

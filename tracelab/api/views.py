@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from tracelab.api.part import By
+from tracelab.api.part import By, Part, several
 from tracelab.api.tables import TableVerbs
 
 if TYPE_CHECKING:
+    from tracelab.views.difference import Difference, EventDifference
     from tracelab.views.event_rate import EventRate
     from tracelab.views.findings import FindingsView
     from tracelab.views.flamegraph import FlameGraph
@@ -79,6 +80,35 @@ class ViewVerbs(TableVerbs):
         choice = Choice(of, kind if of == "samples" else event)
         title = f"Moments{self._of_what()}"
         return Heatmap(SessionMoments(self._tables), choice, column_s=column_s, title=title, notes=self._notes())
+
+    def compare(
+        self,
+        other: Part,
+        *,
+        kind: str = "on-CPU",
+        by: Literal["process", "thread", "comm", "cgroup", "cpu"] | None = None,
+        normalise: Literal["share", "time", "events", "none"] = "share",
+        event: str | Iterable[str] | None = None,
+    ) -> Difference:
+        """What changed in sampled stacks since `other`, the baseline: a part of this session, or another one.
+
+        Weights are divided by those of the whole side, by seconds, or by events (all, or those named); more in this
+        one is positive. Intervals tell what is noise. Raises MissingTable, and UsageError for sides without anything.
+        """
+        from tracelab.analysis.difference import difference
+        from tracelab.views.difference import Difference
+
+        events = several(event) or ()
+        found = difference(other._tables, self._tables, kind=kind, by=by, normalise=normalise, events=events)
+        return Difference(found, notes=self._notes())
+
+    def compare_events(self, other: Part, by: By = "event") -> EventDifference:
+        """What changed since `other` in events per second, and how long they took."""
+        from tracelab.analysis.sides import described
+        from tracelab.views.difference import EventDifference
+
+        before, after = described(other._tables), described(self._tables)
+        return EventDifference(self.event_changes(other, by), before=before, after=after)
 
     def diagnose(self, **thresholds: dict[str, Any]) -> FindingsView:
         """What every pitfall came to, worst first: found, clear, or not checked.
