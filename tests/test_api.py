@@ -247,3 +247,21 @@ def test_opening_reads_no_table_and_loads_no_engine(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+def test_two_parts_and_two_sessions_are_compared(tmp_path):
+    samples = "time_s pid stack_id weight\n1 7 1 10\n6 7 1 30"
+    known = {"stacks": "stack_id frames\n1 1", "frames": "frame_id symbol\n1 main", "tasks": "time_s tid comm\n0 7 sh"}
+    events = "time_s pid event\n1 7 read\n6 7 read\n7 7 read"
+    s = session(tmp_path, samples=samples, events=events, **known)
+    before, after = s.select(time=(0, 5)), s.select(time=(5, None))
+    row = after.compare(before, normalise="time").table.iloc[0]
+    assert (row["symbol"], row["self_before"], row["self_after"], row["self_delta"]) == ("main", 2, 6, 4)
+    row = after.compare(before, normalise="events", event="read").table.iloc[0]
+    assert (row["self_before"], row["self_after"]) == (10, 15)
+    rates = after.compare_events(before).table.iloc[0]
+    assert (rates["event"], rates["before"], rates["after"]) == ("read", 0.2, 0.4)
+    with pytest.raises(MissingTable):
+        s.compare(session(tmp_path, name="none.tracelab", events=events))
+    with pytest.raises(MissingTable, match="offcpu"):
+        after.compare(before, kind="off-CPU")

@@ -20,6 +20,10 @@ ROWS = 20
 ROOM = 1.4  #: for intervals, times the largest change
 _BAR = 132  #: pixels of a bar and its interval
 SYMBOL = 120  #: characters of a name
+# A notebook has styles of its own for tables: texts to the right, and breaks in the middle of a number.
+_NUMBER = " class='num' style='white-space:nowrap'"
+_WORD = " style='text-align:left;white-space:nowrap'"
+_NAME = " style='text-align:left'"
 _NOTHING = "nothing changed"
 
 Row = dict[str, object]
@@ -78,10 +82,12 @@ class ChangesView(WrittenView):
         parts = [f"<h3>{escaped(self.title)}</h3>", html_list(self.sides)]
         parts.append(f"<p><b>{escaped(self.headline())}</b></p>")
         parts += [f"<p class='soft'>{escaped(note)}</p>" for note in self.notes]
-        for number, (heading, prefix, head) in enumerate(self._sections()):
-            table = self._html(prefix, head)
+        sections = self._sections()
+        opened = next((prefix for _, prefix, _ in sections if self.table[f"{prefix}certain"].any()), sections[0][1])
+        for heading, prefix, head in sections:
             summary = f"<summary><b>{escaped(heading)}</b></summary>"
-            parts.append(f"<details{' open' if not number else ''}>{summary}{table}</details>")
+            is_open = " open" if prefix == opened else ""
+            parts.append(f"<details{is_open}>{summary}{self._html(prefix, head)}</details>")
         return "".join(parts)
 
     def _html(self, prefix: str, head: str) -> str:
@@ -89,10 +95,10 @@ class ChangesView(WrittenView):
         if not rows:
             return f"<p class='soft'>{_NOTHING}</p>"
         reach = ROOM * max(abs(number(row, f"{prefix}delta")) for row in rows)
-        heads = [(name, True) for name in ("before", "after", "change", "of before")]
-        heads += [(name, False) for name in ("less ◂ 95 % ▸ more", "how sure", head)]
-        heads += [(name, True) for name in self._more_heads()]
-        top = "".join(f"<th{_right(right)}>{escaped(name)}</th>" for name, right in heads)
+        heads = [(name, _NUMBER) for name in ("before", "after", "change", "of before")]
+        heads += [("less ◂ 95 % ▸ more", _WORD), ("how sure", _WORD), (head, _NAME)]
+        heads += [(name, _NUMBER) for name in self._more_heads()]
+        top = "".join(f"<th{style}>{escaped(name)}</th>" for name, style in heads)
         body = "".join(self._html_row(row, prefix, reach) for row in rows)
         more = len(self.table) - len(rows)
         rest = f"<p class='soft'>{more:,} more rows in .table</p>" if more > 0 else ""
@@ -101,12 +107,12 @@ class ChangesView(WrittenView):
     def _html_row(self, row: Row, prefix: str, reach: float) -> str:
         name, where = self._name(row)
         numbers = (*self._numbers(row, prefix), _relative(row, prefix))
-        cells = [f"<td class='num'>{escaped(text)}</td>" for text in numbers]
+        cells = [f"<td{_NUMBER}>{escaped(text)}</td>" for text in numbers]
         bar = _bar(row, prefix, reach, label=self._label(row, prefix))
         said = f" <code>{escaped(where)}</code>" if where else ""
-        cells += [f"<td>{bar}</td>", f"<td style='white-space:nowrap'>{escaped(_verdict(row, prefix))}</td>"]
-        cells += [f"<td>{escaped(name, SYMBOL)}{said}</td>"]
-        cells += [f"<td class='num'>{escaped(text)}</td>" for text in self._more(row)]
+        cells += [f"<td{_WORD}>{bar}</td>", f"<td{_WORD}>{escaped(_verdict(row, prefix))}</td>"]
+        cells += [f"<td{_NAME}>{escaped(name, SYMBOL)}{said}</td>"]
+        cells += [f"<td{_NUMBER}>{escaped(text)}</td>" for text in self._more(row)]
         return f"<tr>{''.join(cells)}</tr>"
 
     def _label(self, row: Row, prefix: str) -> str:
@@ -182,7 +188,3 @@ def _bar(row: Row, prefix: str, reach: float, *, label: str) -> str:
         f" viewBox='0 0 {_BAR} 16' role='img' aria-label='{escaped(label)}'>"
         f"<title>{escaped(label)}</title>{''.join(shapes)}</svg>"
     )
-
-
-def _right(right: bool) -> str:
-    return " class='num'" if right else ""
