@@ -27,7 +27,7 @@ from tracelab.analysis.resampling import (
 )
 from tracelab.analysis.shapes import Shape, shape_of
 from tracelab.analysis.sides import Side, shared_share, side_of, together
-from tracelab.analysis.stacks import SMALL, Tree, left_heavy, prune, storable, weighed
+from tracelab.analysis.stacks import SMALL, Tree, cut_to, left_heavy, storable, weighed
 from tracelab.errors import UsageError
 from tracelab.profile import Frame, Profile
 from tracelab.query.tables import Tables
@@ -39,7 +39,8 @@ NORMALISE = {
     "events": "recorded events",
     "none": "nothing",
 }
-SHARE = 1 / 8000  #: of the whole; lighter frames of the tree are merged, as in a flame graph
+MAX_NODES = 20_000  #: of a larger tree, about so many of its heaviest nodes are kept, as in a flame graph
+SHARE = 1 / 8000  #: and none that is lighter than this share of the whole
 _FINE = 2.0**50  #: parts of the whole in which small weights are counted when frames are merged
 
 Ints = npt.NDArray[np.int64]
@@ -79,6 +80,7 @@ class Comparison:
     first_after: int  #: number of the first stack of `after`
     normalise: str
     seed: int = 1
+    max_nodes: int = MAX_NODES  #: of the merged tree; lighter ones become strips
 
     @property
     def unit(self) -> str:
@@ -93,13 +95,14 @@ class Comparison:
 
     @functools.cached_property
     def nodes(self) -> Nodes:
-        """The merged tree, without nodes lighter than SHARE of the mean of both sides; siblings by that mean."""
+        """The merged tree, cut to its heaviest nodes by the mean of both sides; siblings by descending mean."""
         shape = shape_of(self.stacks)
         scaled = [self._padded(side) / _divisor(side, self.normalise) for side in (self.before, self.after)]
         mean = (scaled[0] + scaled[1]) / 2
         tree = weighed(shape, np.rint(mean * (_FINE / (mean.sum() or 1.0))))
         # Cut and sorted with the number of each node in place of its weight, which tells where nodes went.
-        cut = left_heavy(prune(replace(tree, self_weight=np.arange(len(tree), dtype=np.float64)), SHARE))
+        numbered = replace(tree, self_weight=np.arange(len(tree), dtype=np.float64))
+        cut = left_heavy(cut_to(numbered, self.max_nodes, SHARE))
         of_stack = _places(tree, cut)[shape.leaf]
         weights = [self._totals(cut, of_stack, self._padded(side)) for side in (self.before, self.after)]
         divisors = _divisor(self.before, self.normalise), _divisor(self.after, self.normalise)
