@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ import pytest
 import tracelab
 from browser.live_page import live
 from browser.waiting import until
+from tracelab.analysis.difference import comparison
+from tracelab.analysis.sides import Side
 from tracelab.api.views import ViewVerbs
 from tracelab.errors import MissingTable
 from tracelab.profile import Profile
+from tracelab.views.difference import Difference
 from tracelab.views.event_rate import EventRate
 from tracelab.views.flamegraph import FlameGraph
 from tracelab.views.live import LiveView
@@ -49,6 +53,13 @@ def sandwich() -> FlameGraph:
     return view
 
 
+def hostile_difference() -> Difference:
+    """Two sides without times, whose every text is hostile."""
+    profile = hostile.profile()
+    other = replace(profile, weights=profile.weights[::-1].copy())
+    return Difference(comparison(Side(hostile.SCRIPT, profile), Side(hostile.SCRIPT, other)))
+
+
 # What no shipped session shows: losses, notes, nothing at all, and texts from anywhere.
 RATES = pd.DataFrame([(0, "read", 100), (1, "write", 50)], columns=["time_s", "series", "events_per_s"])
 LOSSES = pd.DataFrame({"time_s": [1], "lost_per_s": [40]})
@@ -58,6 +69,7 @@ MADE = {
     "flamegraph with notes": lambda: FlameGraph(Profile.from_collapsed({"a;b": 3, "a": 1}).renamed("f", "lost 7")),
     "flamegraph of callers and callees": sandwich,
     "flamegraph of nothing": lambda: FlameGraph(Profile.from_stacks([])),
+    "difference of hostile texts": hostile_difference,
     "flamegraph of hostile texts": lambda: FlameGraph(hostile.profile()),
 }
 
@@ -84,12 +96,17 @@ def view_of(name: str) -> View:
     if name in MADE:
         return MADE[name]()
     try:
-        view = getattr(shipped(), name)()
+        view = getattr(shipped(), name)(*given(name))
     except MissingTable as error:
         pytest.skip(f"the shipped session has no such data: {error}")
     if not isinstance(view, View):
         pytest.skip(f"{name} gives a {type(view).__name__}, which has a page of its own making")
     return view
+
+
+def given(name: str) -> tuple[tracelab.Session, ...]:
+    """What a verb cannot do without: a comparison needs a baseline."""
+    return (shipped().select(time=(0, 3)),) if name.startswith("compare") else ()
 
 
 def violations(frame: Any) -> list[str]:
