@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from browser.waiting import until
+from sessions import session
 from tracelab.profile import Frame, Profile
 from tracelab.views import flamegraph
 from tracelab.views.flamegraph import FlameGraph
@@ -362,3 +363,29 @@ def test_numbers_read_the_same_in_page_and_text(open_cell):
     assert {name: line.split(", ")[0] for name, line in said.items()} == {
         f"f{i}": f"self {amount(v, 'ns')}" for i, v in enumerate(values) if v
     }
+
+
+def test_a_difference_is_coloured_by_what_changed_and_told_at_the_pointer(open_page, tmp_path):
+    rows = "\n".join(f"{i / 50 + 0.001} 7 {2 if i >= 250 and i % 2 else 1} 20000000" for i in range(499))
+    whole = session(
+        tmp_path,
+        samples=f"time_s pid stack_id weight\n{rows}",
+        stacks="stack_id frames\n1 1\n2 1,2",
+        frames="frame_id symbol\n1 main\n2 extra",
+    )
+    view = whole.select(time=(5, 10)).compare(whole.select(time=(0, 5))).flamegraph()
+    page = open_page(view.to_html())
+    until(page, "document.querySelector('#view').__flame?.pane.drawn == 3")
+    assert page.locator(".tl-legend").all_inner_texts() == ["less", "same, or not certain", "more"]
+    pane = "document.querySelector('#view').__flame.pane"
+    pixel = f"(i) => Array.from({pane}.g.getImageData({pane}.rect(i).x + 2, {pane}.rect(i).y + 3, 1, 1).data)"
+    red, green, blue, _ = page.evaluate(pixel, 2)
+    assert red > green > blue
+    assert len(set(page.evaluate(pixel, 1)[:3])) == 1
+    page.locator("canvas").hover(position={"x": 20, "y": 45})
+    assert "before 0 %, after 50.2 %: +50.2 %" in page.locator(".tl-tip").inner_text()
+    page.get_by_label("layout").select_option("inverted")
+    assert page.evaluate(f"[{pane}.t.after[1], {pane}.t.before[1]].map((v) => v.toFixed(2))") in (
+        ["0.50", "1.00"],
+        ["0.50", "0.00"],
+    )

@@ -21,13 +21,16 @@ function short(v) {
 }
 
 function amount(v, unit) {
+  if (unit === "share") return percent(v);
+  const [base, ...per] = unit.split("/");
+  if (per.length) return `${amount(v, base)}/${per.join("/")}`;
   const times = [[1e9, "s"], [1e6, "ms"], [1e3, "µs"], [1, "ns"]];
   const sizes = [[2 ** 40, "TiB"], [2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"]];
   for (const [scale, name] of unit === "ns" ? times : unit === "bytes" ? sizes : []) if (Math.abs(v) >= scale) return `${digits(v / scale)} ${name}`;
   return `${digits(v)} ${unit}`;
 }
 
-const percent = (share) => (share > 0 && share < 1e-4 ? "<0.01 %" : `${digits(100 * share)} %`);
+function percent(share) { return share > 0 && share < 1e-4 ? "<0.01 %" : `${digits(100 * share)} %`; }
 
 function element(tag, props = {}, ...children) {
   const node = Object.assign(document.createElement(tag), props);

@@ -12,8 +12,9 @@ import pandas as pd
 
 from tracelab.analysis.difference import Comparison
 from tracelab.analysis.stacks import Tree
+from tracelab.views.change_flamegraph import ChangeFlameGraph
 from tracelab.views.changes import SYMBOL, ChangesView, Row, number
-from tracelab.views.wording import amount, digits, percent, visible
+from tracelab.views.wording import amount, digits, visible
 
 _DIVIDED = {"share": ", as a share of all of it", "time": " per second", "events": " per event", "none": ""}
 
@@ -80,6 +81,20 @@ class Difference(ChangesView):
         """Upper end of the same."""
         return self.comparison.node_certainty.upper
 
+    @property
+    def own(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Own weight of each node, before and after."""
+        return self.comparison.nodes.before_self, self.comparison.nodes.after_self
+
+    @property
+    def unit(self) -> str:
+        """Unit of all weights; "share" for shares of a side."""
+        return "share" if self.comparison.unit == "1" else self.comparison.unit
+
+    def flamegraph(self, title: str = "") -> ChangeFlameGraph:
+        """The same as a differential flame graph: orange is more than before, blue is less, grey may be chance."""
+        return ChangeFlameGraph(self, title=title)
+
     def headline(self) -> str:
         """How many functions changed for certain."""
         own, total = (int(self.table[f"{kind}_certain"].sum()) for kind in ("self", "total"))
@@ -97,11 +112,7 @@ class Difference(ChangesView):
         return visible(str(row["symbol"]), SYMBOL), visible(module, 40)
 
     def _format(self, value: float) -> str:
-        unit = self.comparison.unit
-        if unit == "1":
-            return percent(value)
-        base, slash, per = unit.partition("/")
-        return f"{amount(value, base)}{slash}{per}"
+        return amount(value, self.unit)
 
 
 class EventDifference(ChangesView):

@@ -32,15 +32,16 @@ def flame_svg(
     domains: dict[str, float],
     notes: Sequence[str] = (),
     max_bytes: int = 150_000,
+    fills: Sequence[str] | None = None,
 ) -> str:
     """The tree as SVG, root at the top, frames of a pixel or more, at most about `max_bytes` long.
 
     `domains` is the weight by domain, and `whole` that of all, for the legend. Where the picture would be longer,
-    narrower frames are left out, half as wide again each time.
+    narrower frames are left out, half as wide again each time. `fills` are colours of nodes instead of their domains'.
     """
     least = 1.0
     while True:
-        svg = _svg(tree, title, unit, (whole, domains), notes, least)
+        svg = _svg(tree, title, unit, (whole, domains), notes, least, fills)
         if len(svg.encode()) <= max_bytes or least > WIDTH / 8:
             return svg
         least *= 1.5
@@ -59,6 +60,7 @@ def _svg(
     shares: tuple[float, dict[str, float]],
     notes: Sequence[str],
     least: float,
+    fills: Sequence[str] | None,
 ) -> str:
     whole = float(tree.total[0])
     scale = WIDTH / whole if whole else 0.0
@@ -86,6 +88,8 @@ def _svg(
             frame = tree.frames[number]
             name, domain = frame.symbol, frame.domain
             fill = colours.get(domain, colours["user"])[palette.shade_of(frame.module)]
+        if fills is not None and number != ROOT:
+            domain, fill = "", fills[node]
         gap = 0.5 if wide > 2 else 0
         boxes[fill, domain].append(f"M{_n(left)} {y}h{_n(wide - gap)}v{ROW - 1}H{_n(left)}z")
         room = int((wide - 6) / CHAR)
@@ -97,7 +101,7 @@ def _svg(
         f"role='img' aria-label='{escaped(title)}' style='max-width:100%'><style>{_STYLE}</style>",
         f"<rect class='bg' width='{WIDTH}' height='{height}'/>",
         f"<text class='t' x='4' y='16' font-weight='bold'>{escaped(title, 130)}</text>",
-        *_legend(shares[1], colours, shares[0]),
+        *(_legend(shares[1], colours, shares[0]) if fills is None else []),
         *(f"<path fill='{fill}'{_outline(domain)} d='{''.join(d)}'/>" for (fill, domain), d in boxes.items()),
     ]
     for domain, texts in labels.items():

@@ -338,7 +338,7 @@ class Flame {
 
   name({ t, meta }, i) {
     const f = t.frame[i];
-    if (f === ROOT) return t.inTime ? "all threads" : `all ${amount(t.total[0], meta.unit)}`;
+    if (f === ROOT) return t.inTime ? "all threads" : t.before ? "all" : `all ${amount(t.total[0], meta.unit)}`;
     return f === SMALL ? `${digits(t.pruned[i])} frames too light to keep` : meta.names[f];
   }
 

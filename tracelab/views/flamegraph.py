@@ -7,7 +7,7 @@ draws. Both the live widget and the saved page run that one file on the same byt
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -142,6 +142,9 @@ class FlameGraph(LiveView):
 
     def to_svg(self, max_bytes: int = 150_000) -> str:
         """The flame graph as SVG, made without a browser."""
+        return self._picture(max_bytes)
+
+    def _picture(self, max_bytes: int, fills: Sequence[str] | None = None) -> str:
         return flame_svg(
             self.drawn,
             whole=self.profile.total,
@@ -150,6 +153,7 @@ class FlameGraph(LiveView):
             domains=self.domains(),
             notes=self.about() + self.notes,
             max_bytes=max_bytes,
+            fills=fills,
         )
 
     def to_text(self, top: int = 10) -> str:

@@ -78,7 +78,7 @@ function changeColour(meta, t, i, theme) {
 }
 
 function changeWords(meta, t, i) {
-  const show = meta.changeUnit === "share" ? percent : (v) => amount(v, meta.changeUnit), by = t.after[i] - t.before[i];
+  const show = (v) => amount(v, meta.changeUnit), by = t.after[i] - t.before[i];
   const sign = by > 0 ? "+" : by < 0 ? "−" : "±";
   const sure = t.certain && !t.certain[i] ? "; may be chance" : "";
   return [`before ${show(t.before[i])}, after ${show(t.after[i])}: ${sign}${show(Math.abs(by))}${sure}`];

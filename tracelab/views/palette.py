@@ -29,7 +29,7 @@ BPF_INK = "#ffffff"
 _MODULE_HUES = ((202, 0.70), (41, 0.75), (164, 0.40), (327, 0.45), (56, 0.60), (268, 0.40), (26, 0.70), (202, 0.20))
 #: from less to more, blue to orange over grey: they differ in lightness too, and not in red and green
 CHANGE = {
-    "light": ["#2b7bba", "#5f9dcb", "#94bfdc", "#c3d7e4", "#dcdcdc", "#f1d2ae", "#f4b26c", "#ee9337", "#d97706"],
+    "light": ["#4a93cc", "#74acd8", "#9cc4e2", "#c3d9e8", "#dcdcdc", "#f1d2ae", "#f4b26c", "#ee9337", "#d97706"],
     "dark": ["#5aa9e6", "#7ab4df", "#93b7d3", "#a0acb5", "#9a9a9a", "#c4a888", "#dfa964", "#f0a23c", "#ff9b1a"],
 }
 

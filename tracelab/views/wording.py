@@ -31,11 +31,16 @@ def digits(value: float) -> str:
 
 
 def amount(value: float, unit: str) -> str:
-    """A weight with its unit, times and sizes in the largest unit that fits.
+    """A weight with its unit, times and sizes in the largest unit that fits; a share as per cent.
 
-    >>> amount(1.5e9, "ns"), amount(2048, "bytes"), amount(1, "samples")
-    ('1.50 s', '2 KiB', '1 samples')
+    >>> amount(1.5e9, "ns"), amount(2048, "bytes"), amount(1, "samples"), amount(0.5, "share"), amount(2e6, "ns/s")
+    ('1.50 s', '2 KiB', '1 samples', '50 %', '2 ms/s')
     """
+    if unit == "share":
+        return percent(value)
+    base, slash, per = unit.partition("/")
+    if slash:
+        return f"{amount(value, base)}/{per}"
     for scale, name in {"ns": _TIMES, "bytes": _SIZES}.get(unit, ()):
         if abs(value) >= scale:
             return f"{_fixed(value / scale)} {name}"
