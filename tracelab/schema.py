@@ -398,7 +398,7 @@ _ALL = (
             Column("author", "string", "1", "who set the mark", repeats=True),
             Column("text", "string", "1", "what it says"),
         ),
-        "set one with rec.mark(text)",
+        "set one with s.mark(time, text=...), or with rec.mark(text) while recording",
     ),
 )
 

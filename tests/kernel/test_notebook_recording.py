@@ -40,6 +40,19 @@ def test_a_live_session_is_read_as_far_as_it_has_come(tmp_path: Path) -> None:
     assert reads(recording.session) >= seen
 
 
+def test_another_process_sets_marks_while_this_one_records(tmp_path: Path) -> None:
+    other = "import sys, tracelab as tl; tl.open(sys.argv[1]).mark(0, text='by another')"
+    with tl.record(tmp_path / "s", events="syscalls") as recording:
+        recording.mark("before")
+        subprocess.run([sys.executable, "-c", other, str(tmp_path / "s")], check=True, timeout=60)
+        recording.mark("after")
+        exec(READ_23_TIMES, {})
+    session = tl.open(tmp_path / "s")
+    assert session.marks()["text"].tolist() == ["by another", "before", "after"]
+    assert (session.manifest.state, session.manifest.tables["marks"]) == ("complete", {"rows": 3})
+    assert reads(session) == 23
+
+
 def test_the_recorder_s_refusal_is_raised_where_it_was_asked(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     with pytest.raises(SessionExists, match="choose another folder with -o"):

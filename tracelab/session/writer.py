@@ -128,7 +128,11 @@ class SessionWriter:
         self._deadline = time.monotonic() + PATIENCE_S
         self._finished.put(None)
         self.encoder.join()
+        from tracelab.session.marks import rows_added
+
         self.manifest.tables |= {name: {"rows": rows} for name, rows in self.rows.items()}
+        if added := rows_added(self.path):  # by others, while this recorded
+            self.manifest.tables["marks"] = {"rows": self.rows.get("marks", 0) + added}
         self.manifest.state = state
         try:
             self.manifest.save(self.path)
