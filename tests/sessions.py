@@ -88,7 +88,7 @@ def _row(table: str, given: dict[str, str]) -> dict[str, str]:
     columns = TABLES[table].column_names
     for name in ("time", "until"):
         if f"{name}_s" in given:
-            given[f"{name}_ns"] = str(START_NS + round(float(given.pop(f"{name}_s")) * SECOND))
+            given[f"{name}_ns"] = _time_ns(given.pop(f"{name}_s"))
     assert given.keys() <= set(columns), f"{table} has no column {min(given.keys() - set(columns))}"
     row = {k: shlex.split(v)[0] for k, v in DEFAULTS.items() if k in columns and k not in given} | given
     if "tid" in columns and "tid" not in row:
@@ -96,6 +96,10 @@ def _row(table: str, given: dict[str, str]) -> dict[str, str]:
     if table == "tasks" and "tid" in given and "pid" not in given:
         row["pid"] = row["tid"]
     return row
+
+
+def _time_ns(time_s: str) -> str:
+    return time_s if time_s == "-" else str(START_NS + round(float(time_s) * SECOND))
 
 
 def _value(text: str | None, kind: pa.DataType) -> object:

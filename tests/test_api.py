@@ -68,6 +68,7 @@ def test_every_verb_is_offered_for_completion(s: tl.Session) -> None:
         "table",
         "sql",
     }
+    verbs |= {"mark", "unmark", "marks", "program_time", "map_fill", "machine", "process_tree", "top_table"}
     assert verbs | {"event_rate", "flamegraph", "diagnose", "summary", "busiest", "tracers"} <= set(dir(s))
 
 

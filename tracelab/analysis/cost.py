@@ -46,7 +46,7 @@ def programs(tables: Tables) -> pd.DataFrame:
     counted = (grown["counted_ns"] / 1e9).where(lambda s: s > 0).fillna(seconds)
     runs = grown["run_cnt"].where(grown["run_cnt"] > 0).astype(float)
     floor = floor_ns(tables)
-    table = grown.merge(_described(tables), on="prog_id", how="left")
+    table = grown.merge(described(tables), on="prog_id", how="left")
     table["ns_per_run"] = grown["run_time_ns"] / runs
     table["floor_ns"] = np.nan if floor is None else floor
     table["net_ns_per_run"] = (table["ns_per_run"] - table["floor_ns"]).clip(lower=0)
@@ -147,7 +147,7 @@ def floor_ns(tables: Tables) -> float | None:
     return float(floor) if known and floor is not None else None
 
 
-def _described(tables: Tables) -> pd.DataFrame:
+def described(tables: Tables) -> pd.DataFrame:
     """What is known of each program: of every column, what was said last."""
     numbers = ["insns", "tail_calls", "spin_locks"]
     names = [

@@ -29,13 +29,15 @@ class Session(ViewVerbs):
         cpu: int | Iterable[int] | None = None,
         cgroup: str | Iterable[str] | None = None,
         frame: str | Iterable[str] | None = None,
+        mark: str | None = None,
     ) -> Session:
         """The part of this session that fits everything given; each may be one value or several.
 
         `time` is from and until, seconds since the recording began, either of them None for the recording's own.
         `comm` is the name that the thread had at the moment, `cgroup` a control group and those below it, `frame` a
-        function that must be in the stack of a sample; events are not narrowed by it.
-        Selecting further narrows further. Raises UsageError for a time that ends before it begins.
+        function that must be in the stack of a sample; events are not narrowed by it. `mark` is the time of that mark:
+        its own, or of an instant the time until the next one. Selecting further narrows further. Raises UsageError for
+        a time that ends before it begins, and for a mark that there is not, with the near names.
         """
         asked = Selection(
             window_ns=None if time is None else self._window_ns(time),
@@ -47,6 +49,8 @@ class Session(ViewVerbs):
             cgroups=several(cgroup),
             frames=several(frame),
         )
+        if mark is not None:
+            asked = asked.narrowed(Selection(self._window_ns(self._marked(mark))))
         narrowed = self._selection.narrowed(asked).narrowed(selection or Selection())
         return Session(self._store, narrowed, self._whole or self)
 
@@ -74,3 +78,8 @@ class Session(ViewVerbs):
         `speed` is recorded seconds per second. Together the parts are the whole; see api.replay.
         """
         return replay(self, speed, step_s)
+
+    def _marked(self, mark: str) -> tuple[float, float | None]:
+        from tracelab.analysis.marks import mark_window
+
+        return mark_window(self._tables, mark)

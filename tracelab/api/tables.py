@@ -114,6 +114,35 @@ class TableVerbs(Part):
 
         return thread_times(self._tables, by)
 
+    def marks(self) -> pd.DataFrame:
+        """Named instants and times: time_s, until_s (NaN for an instant), author, text; see analysis.marks."""
+        from tracelab.analysis.marks import marks
+
+        return marks(self._tables)
+
+    def mark(
+        self, time: float, until: float | None = None, *, text: str, author: str = "user"
+    ) -> pd.DataFrame:
+        """Name an instant, or a time, in seconds since the recording began; stored in the session. All marks.
+
+        It may still be recording. Raises UsageError for a time that is not in it, and SessionError where its folder
+        cannot be written.
+        """
+        from tracelab.analysis.marks import add_mark
+
+        add_mark(self._tables, time, until, text, author)
+        return self.marks()
+
+    def unmark(self, text: str, time: float | None = None) -> pd.DataFrame:
+        """Take away what `mark` has set: all of this text, or the one at `time`. The marks that are left.
+
+        What was set while recording stays. Raises UsageError when there is none such, with the near names.
+        """
+        from tracelab.analysis.marks import remove_marks
+
+        remove_marks(self._tables, text, time)
+        return self.marks()
+
     def table(self, name: str) -> pd.DataFrame:
         """The selected rows of a stored table as they are, all in memory; schema.py says what the columns mean.
 

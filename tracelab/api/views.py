@@ -9,12 +9,16 @@ from tracelab.api.part import By, Part, several
 from tracelab.api.tables import TableVerbs
 
 if TYPE_CHECKING:
+    from tracelab.views.chart_view import ChartView
     from tracelab.views.difference import Difference, EventDifference
     from tracelab.views.event_rate import EventRate
     from tracelab.views.findings import FindingsView
     from tracelab.views.flamegraph import FlameGraph
     from tracelab.views.heatmap import Heatmap
+    from tracelab.views.machine_time import MachineTime
+    from tracelab.views.process_tree import ProcessTree
     from tracelab.views.summary import SessionSummary
+    from tracelab.views.top_table import TopTable
 
 
 class ViewVerbs(TableVerbs):
@@ -59,6 +63,80 @@ class ViewVerbs(TableVerbs):
             profile = stacks.profile(by)
         profile = profile.renamed(profile.name, *self._notes())
         return FlameGraph(profile, title=title, by=by if stacks else None, layout=layout, stacks=stacks, state=state)
+
+    def top_table(self, by: By = "event", n: int = 20, bin_s: float | None = None) -> TopTable:
+        """The groups with the most events, with share, rate and peak, and a line of how the rate of each went.
+
+        Raises MissingTable, and UsageError for a `by` or `bin_s` that makes no sense.
+        """
+        from tracelab.analysis.top import top_over_time
+        from tracelab.views.top_table import TopTable
+
+        rates = self.rates(by, bin_s)
+        top = top_over_time(rates, n)
+        title = f"Top {len(top)} by {by}{self._of_what()}"
+        return TopTable(top, rates, marks=self.marks(), title=title, notes=self._notes())
+
+    def program_time(self, *, own: bool = False, bin_s: float | None = None) -> ChartView:
+        """What eBPF programs cost over time, stacked, and the user time of those who hold them; of one CPU.
+
+        The recorder's own are left out, and said, unless `own`. Raises MissingTable.
+        """
+        from tracelab.analysis.programtime import owner_time, program_time
+        from tracelab.views import program_time as view
+
+        return view.program_time(
+            program_time(self._tables, bin_s),
+            owner_time(self._tables, bin_s),
+            own=own,
+            title=f"CPU time of eBPF programs{self._of_what()}",
+            **self._in_time(),
+        )
+
+    def map_fill(self, *, own: bool = False) -> ChartView:
+        """How full eBPF maps and ring buffers were over time, with the fullest named, and the memory charged.
+
+        The recorder's own are left out, and said, unless `own`. Raises MissingTable.
+        """
+        from tracelab.analysis.occupancy import map_peaks, map_readings
+        from tracelab.views import map_fill as view
+
+        return view.map_fill(
+            map_readings(self._tables),
+            map_peaks(self._tables),
+            own=own,
+            title=f"Fill of eBPF maps{self._of_what()}",
+            **self._in_time(),
+        )
+
+    def machine(self, bin_s: float | None = None) -> MachineTime:
+        """The time of each CPU, memory, load and context switches over time. Raises MissingTable."""
+        from tracelab.analysis.machine import NO_PRESSURE, cpu_time, machine
+        from tracelab.views.machine_time import machine_time
+
+        rest = self._in_time()
+        rest["notes"] = (*rest["notes"], NO_PRESSURE)
+        return machine_time(
+            cpu_time(self._tables, bin_s),
+            machine(self._tables),
+            title=f"The machine{self._of_what()}",
+            **rest,
+        )
+
+    def process_tree(self) -> ProcessTree:
+        """Processes as bars over time, in the order of their tree, with the names that they had and how they ended.
+
+        Exit statuses are known where the probe `process` was recorded. Raises MissingTable.
+        """
+        from tracelab.analysis.processtree import process_names, process_tree
+        from tracelab.views.process_tree import ProcessTree
+
+        return ProcessTree(
+            process_tree(self._tables),
+            process_names(self._tables),
+            title=f"Processes{self._of_what()}",
+            **self._in_time(),
+        )
 
     def heatmap(
         self,
@@ -128,6 +206,10 @@ class ViewVerbs(TableVerbs):
         from tracelab.views.summary import SessionFacts, SessionSummary
 
         return SessionSummary(SessionFacts(**overview(self._tables)))
+
+    def _in_time(self) -> dict[str, Any]:
+        """What every view over time is told: the selected time, the marks in it, and what must be said."""
+        return {"window": self.window, "marks": self.marks(), "notes": self._notes()}
 
     def _repr_mimebundle_(
         self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None

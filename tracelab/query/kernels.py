@@ -270,6 +270,14 @@ def task_spans(tables: Tables) -> pd.DataFrame:
     return finalise(tables, rows, columns, sort=("time_ns", "tid"))
 
 
+def process_ends(tables: Tables) -> pd.DataFrame:
+    """Ends of processes as probe `process` told them, whatever is selected: pid, time_ns and ret (a wait status)."""
+    rows = tables.whole("events")
+    rows = rows.filter(nw.col("probe") == "process", nw.col("event") == "exit", ~nw.col("ret").is_null())
+    columns = {"pid": nw.Int64, "time_ns": nw.Int64, "ret": nw.Int64}
+    return finalise(tables, rows, columns, sort=("time_ns", "pid"))
+
+
 def rows(tables: Tables, table: str) -> pd.DataFrame:
     """The selected rows of a table, as they are; integers stay integers, with <NA> where there is none."""
     return to_pandas(tables.collect(tables.frame(table)))
