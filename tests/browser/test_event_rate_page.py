@@ -5,6 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from browser.live_page import live
+from browser.waiting import until
+from sessions import session
+from tracelab.views import palette
 from tracelab.views.event_rate import EventRate
 from views import hostile
 
@@ -20,13 +24,26 @@ def frame(open_cell):
     return open_cell(EventRate(RATES, losses=LOSSES, bin_s=1, by="event"))
 
 
+def rates(frame, expression):
+    return frame.evaluate(f"(() => {{ const r = document.querySelector('#view').__rates; return {expression} }})()")
+
+
 def point_at(frame, bin_number):
     """Moves the pointer to the middle of a bin."""
-    svg = frame.locator("#view > svg")
-    left, _, width, _ = frame.evaluate("document.querySelector('#view').__rates.meta.plot")
-    scale = svg.bounding_box()["width"] / 900
-    svg.hover(position={"x": (left + (bin_number + 0.5) / 4 * width) * scale, "y": 150 * scale})
+    x = rates(frame, f"r.x(r.now.start + {bin_number + 0.5} * r.now.bin)")
+    frame.locator("canvas").hover(position={"x": x, "y": 150})
     return frame.locator(".tl-tip").inner_text().split("\n")
+
+
+def pixel(frame, bin_number, value):
+    """Colour at a rate, in the middle of a bin."""
+    at = f"r.x(r.now.start + {bin_number + 0.5} * r.now.bin)"
+    y = f"270 - 34 - {value} / r.levels.at(-1) * (270 - 22 - 34)"
+    return tuple(rates(frame, f"Array.from(r.g.getImageData({at}, {y}, 1, 1).data).slice(0, 3)"))
+
+
+def colour(text):
+    return tuple(int(text[i : i + 2], 16) for i in (1, 3, 5))
 
 
 def test_the_pointer_gets_the_values_of_its_bin(frame):
@@ -44,38 +61,60 @@ def test_a_lossy_bin_is_read_out_as_a_range(frame):
     assert "lost: 40 events/s, so the rate lies between 210 and 250" in point_at(frame, 3)
 
 
-def test_the_arrow_keys_walk_the_bins(frame):
-    svg = frame.locator("#view > svg")
-    svg.focus()
+def test_series_are_stacked_in_their_colours_and_losses_hatched_above(frame):
+    assert rates(frame, "r.levels") == [0, 50, 100, 150, 200, 250]
+    read, write = (colour(c) for c in palette.SERIES[:2])
+    assert [pixel(frame, 0, v) for v in (50, 120)] == [read, write]
+    assert pixel(frame, 3, 100) == read
+    assert pixel(frame, 3, 205) == write
+    above = {pixel(frame, 3, v) for v in range(213, 247, 2)}
+    assert len(above) > 1
+    assert above.isdisjoint({read, write})
+
+
+def test_the_arrow_keys_walk_the_bins_and_with_shift_select(frame):
+    canvas = frame.locator("canvas")
+    canvas.focus()
     for _ in range(3):
-        svg.press("ArrowRight")
+        canvas.press("ArrowRight")
     assert frame.locator(".tl-tip").inner_text() == "2 s to 3 s\nnot recorded"
-    svg.press("Escape")
+    canvas.press("Shift+ArrowRight")
+    assert rates(frame, "r.state.range") == [2, 4]
+    canvas.press("Escape")
     assert not frame.locator(".tl-tip").is_visible()
+    canvas.press("Escape")
+    assert rates(frame, "r.state.range") is None
 
 
 def test_a_series_that_is_switched_off_leaves_the_stack_and_the_axis_follows(frame):
-    def top(series):
-        box = frame.locator(f"path[data-series='{series}']").bounding_box()
-        return box["height"]
-
-    before = top(1)
     frame.locator("button", has_text="read").click()
     assert frame.locator("button", has_text="read").get_attribute("aria-pressed") == "false"
-    assert not frame.locator("path[data-series='0']").is_visible()
-    labels = [t.text_content() for t in frame.locator("g.y text").all()]
-    assert labels == ["0", "10", "20", "30", "40", "50"]
+    assert rates(frame, "[r.levels.at(-1), r.state.hidden]") == [50, ["read"]]
+    assert pixel(frame, 0, 20) == colour(palette.SERIES[1])
     frame.locator("button", has_text="read").click()
-    assert top(1) == pytest.approx(before)
-    assert [t.text_content() for t in frame.locator("g.y text").all()][-1] == "250"
+    assert rates(frame, "[r.levels.at(-1), r.state.hidden]") == [250, []]
 
 
-def test_switching_a_series_off_and_on_restores_the_picture_exactly(frame):
-    paths = "Array.from(document.querySelectorAll('path')).map((p) => p.getAttribute('d'))"
-    before = frame.evaluate(paths)
-    for _ in range(2):
-        frame.locator("button", has_text="write").click()
-    assert frame.evaluate(paths) == before
+def test_lines_instead_of_a_stack(frame):
+    frame.locator("button", has_text="lines").click()
+    assert rates(frame, "r.levels.at(-1)") == 200
+    assert pixel(frame, 3, 60) not in [colour(c) for c in palette.SERIES]
+    assert frame.locator("button", has_text="stack").is_visible()
+
+
+def test_a_time_is_dragged_zoomed_into_and_left_again(frame):
+    canvas = frame.locator("canvas")
+    box = canvas.bounding_box()
+    frame.page.mouse.move(box["x"] + rates(frame, "r.x(1)"), box["y"] + 100)
+    frame.page.mouse.down()
+    frame.page.mouse.move(box["x"] + rates(frame, "r.x(3)"), box["y"] + 90, steps=4)
+    frame.page.mouse.up()
+    assert rates(frame, "r.state.range") == pytest.approx([1, 3], abs=0.02)
+    frame.locator("button", has_text="zoom in").click()
+    assert rates(frame, "r.span") == pytest.approx([1, 3], abs=0.02)
+    assert rates(frame, "[r.first, r.last]") in ([0, 3], [1, 3], [0, 4], [1, 4])
+    frame.locator("button", has_text="show all").click()
+    assert rates(frame, "r.span") == [0, 4]
 
 
 def test_the_picture_is_complete_where_scripts_do_not_run(open_page):
@@ -89,17 +128,23 @@ def test_the_picture_is_complete_where_scripts_do_not_run(open_page):
 @pytest.mark.parametrize("dark", [False, True])
 def test_the_page_follows_the_theme(open_cell, dark):
     frame = open_cell(EventRate(RATES, bin_s=1, by="event"), dark=dark)
-    back = frame.evaluate("getComputedStyle(document.querySelector('.bg')).fill")
-    assert back == ("rgb(27, 27, 27)" if dark else "rgb(255, 255, 255)")
+    assert rates(frame, "r.el.dataset.theme") == ("dark" if dark else "light")
+    back = pixel(frame, 1, 110)
+    assert back[0] < 60 if dark else back == (255, 255, 255)
 
 
 def test_hostile_names_are_shown_and_never_run(open_cell):
-    rates = pd.DataFrame({"time_s": 0.0, "series": hostile.STORABLE, "events_per_s": 10.0})
-    view = EventRate(rates, bin_s=1, by=hostile.SCRIPT, title=hostile.SCRIPT, notes=hostile.TEXTS)
+    table = pd.DataFrame({"time_s": 0.0, "series": hostile.STORABLE, "events_per_s": 10.0})
+    marks = pd.DataFrame({"time_s": [0.5], "until_s": [None], "text": [hostile.SCRIPT]})
+    view = EventRate(
+        table, bin_s=1, by=hostile.SCRIPT, title=hostile.SCRIPT, notes=hostile.TEXTS, marks=marks
+    )
     frame = open_cell(view)
-    frame.locator("#view > svg").focus()
-    frame.locator("#view > svg").press("ArrowRight")
-    assert f"{hostile.SCRIPT}: 10 events/s" in frame.locator(".tl-tip").inner_text().split("\n")
+    frame.locator("canvas").focus()
+    frame.locator("canvas").press("ArrowRight")
+    told = frame.locator(".tl-tip").inner_text().split("\n")
+    assert f"{hostile.SCRIPT}: 10 events/s" in told
+    assert told[-1].startswith("mark: </script>")
     for where in (frame, frame.page.main_frame):
         assert where.locator("img:not([src^='data:image/svg+xml;base64,'])").count() == 0
     assert frame.page.title() == "notebook"
@@ -109,3 +154,36 @@ def test_an_empty_plot_is_a_page_without_a_script(open_page):
     page = open_page(EventRate(RATES[:0], bin_s=1, by="event").to_html())
     assert page.locator("script[type=module]").count() == 0
     assert page.locator("text=no events in this selection").is_visible()
+
+
+# ---- with Python behind it
+
+BURST = "time_s pid\n" + "\n".join(f"{i / 100} 7" for i in range(1000)) + "\n" + "\n".join(["4.0005 9"] * 300)
+
+
+def test_a_zoom_is_counted_anew_and_a_burst_stays_as_high_as_it_is(open_page, tmp_path):
+    view = session(tmp_path, events=BURST).event_rate(by="pid")
+    page = live(open_page("<!doctype html><body>"), view)
+    until(page, "el.__rates?.drawn > 0")
+    seen = []
+    for view_s in (None, [2, 6], [3.9, 4.1], [3.999, 4.003]):
+        page.evaluate("(v) => el.__rates.look(v)", view_s)
+        until(page, "!el.__rates.asking && !el.__rates.wanted")
+        peak, fine = page.evaluate("[Math.max(...el.__rates.now.peak), el.__rates.now.fine]")
+        seen.append(round(peak * fine))
+        assert page.evaluate("el.__rates.levels.at(-1)") >= peak * 0.99
+    assert all(300 <= events <= 302 for events in seen)
+    assert page.evaluate("el.__rates.now.bin") < 0.001
+    assert view.state["view"] == [3.999, 4.003]
+
+
+def test_a_range_of_the_page_is_told_and_one_of_python_is_shown(open_page, tmp_path):
+    view = session(tmp_path, events=BURST).event_rate()
+    page = live(open_page("<!doctype html><body>"), view)
+    until(page, "el.__rates?.drawn > 0")
+    page.evaluate("el.__rates.select([1, 2])")
+    page.wait_for_function("el.__rates.state.range")
+    assert view.range == (1.0, 2.0)
+    view.range = (3, 4.5)
+    page.evaluate("(state) => model.arrive(state)", view.state)
+    assert page.evaluate("el.__rates.state.range") == [3, 4.5]

@@ -17,7 +17,9 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SESSION = NOTEBOOKS / "sessions/first_session.tracelab"
 DRAWN = (
     "document.querySelector('#view').__flame?.pane.drawn > 1"
-    " || document.querySelectorAll('#view path[data-series]').length > 0"
+    " || document.querySelector('#view').__rates?.drawn > 0"
+    " || document.querySelector('#view').__heat?.drawn > 0"
+    " || document.querySelector('#view').__explorer"
 )
 
 

@@ -53,7 +53,8 @@ def everything() -> Chart:
 
 def rows() -> Chart:
     """Bars from left to right."""
-    panel = Panel(Axis("time", "ns", low=0.0), Axis(""), (RowBars("p99", np.array([2e3, 5e6])),), rows=("read", "write"))
+    bars = RowBars("p99", np.array([2e3, 5e6]))
+    panel = Panel(Axis("time", "ns", low=0.0), Axis(""), (bars,), rows=("read", "write"))
     return Chart("Rows", (panel,), shared=False)
 
 

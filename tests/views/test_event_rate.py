@@ -140,7 +140,7 @@ def test_a_cell_has_a_figure_for_plotly_and_a_page_a_picture_and_text_for_the_re
     assert set(sizes) == {"text/html", "text/plain", "image/svg+xml", "application/vnd.plotly.v1+json"}
     assert sizes["text/html"] < 60_000
     assert sum(sizes.values()) < 125_000
-    assert {trace["type"] for trace in figure["data"]} == {"bar"}
+    assert {trace["type"] for trace in figure["data"]} == {"bar", "scatter"}
     assert "plotly" not in bundle["text/html"].lower()
 
 

@@ -24,16 +24,21 @@ if TYPE_CHECKING:
 class ViewVerbs(TableVerbs):
     """What can be seen of a part of a session."""
 
-    def event_rate(self, by: By = "event", bin_s: float | None = None) -> EventRate:
-        """A plot of events per second over time, stacked by group; lossy time is marked."""
-        from tracelab.analysis.rates import lost_over_time
+    def event_rate(self, by: By = "event", bin_s: float | None = None, lines: bool = False) -> EventRate:
+        """A plot of events per second over time, stacked by group, or as `lines`; lossy time is marked.
+
+        Zoomed, it is counted anew, and finer; peaks stay visible at every zoom. A brushed time is its `.range`.
+        """
+        from tracelab.analysis.sessionrates import SessionRates
         from tracelab.views.event_rate import EventRate
 
         return EventRate(
-            self.rates(by, bin_s),
-            losses=lost_over_time(self._tables, bin_s),
+            source=SessionRates(self._tables, by, bin_s),
+            by=by,
             title=f"Events per second by {by}{self._of_what()}",
+            marks=self.marks(),
             notes=self._notes(),
+            lines=lines,
         )
 
     def flamegraph(

@@ -8,23 +8,38 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
-from tracelab.views.rate_bins import Bins, Window, bins_of
+from tracelab.analysis.sessionrates import Counts
+from tracelab.errors import UsageError
+from tracelab.views import palette
+from tracelab.views.live import Answer, LiveView
+from tracelab.views.rate_bins import Bins, Window, bins_of, bins_of_counts
 from tracelab.views.rate_figure import rate_figure
-from tracelab.views.rate_picture import HEIGHT, Plot, colours_of, rate_svg
-from tracelab.views.saved import DrawnView, asset, packed, page, script_of
-from tracelab.views.wording import digits, escaped, percent, visible
+from tracelab.views.rate_picture import HEIGHT, colours_of, rate_svg
+from tracelab.views.saved import packed, page, script_of
+from tracelab.views.wording import amount, digits, percent, visible
 
 FIGURE_BINS, PICTURE_BINS, SMALL_PICTURE_BINS = 600, 300, 100  #: at most; neighbours are averaged, and the view says so
 
 
-class EventRate(DrawnView):
-    """Events per second over time, stacked by series.
+class Source(Protocol):
+    """Where a live plot gets the counts of a part of its time from; see analysis.sessionrates."""
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The table of rates of all of it."""
+
+    def counts(self, first_s: float | None = None, last_s: float | None = None) -> Counts:
+        """Counts of a part of the time, all of it by default."""
+
+
+class EventRate(LiveView):
+    """Events per second over time, by series.
 
     `rates` is tidy, as analysis.rates makes it: time_s (begin of a bin, seconds since the session began),
     series (text), events_per_s (events kept in that bin). A bin with a row for any series was recorded: a
@@ -33,26 +48,47 @@ class EventRate(DrawnView):
     column lost_per_s of `rates`, the same in all rows of a bin, is taken where `losses` is not given. The
     length of a bin and what the series are come from the attributes of `rates` unless they are given.
 
+    A `source` is taken instead of `rates`: then bins are counted anew, and finely, for the part of the time that is
+    zoomed to. `marks` has time_s, until_s and text. `range` is the time that was brushed; `state` has it, view (the
+    time zoomed to), hidden (series) and lines (instead of a stack).
+
     Raises UsageError when a column or the length of a bin is missing.
     """
 
+    modules = ("event_rate.js",)
+    style = "event_rate.css"
+
     def __init__(
         self,
-        rates: pd.DataFrame,
+        rates: pd.DataFrame | None = None,
         *,
+        source: Source | None = None,
         bin_s: float | None = None,
         by: str | None = None,
         title: str = "",
         losses: pd.DataFrame | None = None,
+        marks: pd.DataFrame | None = None,
         notes: Sequence[str] = (),
+        lines: bool = False,
     ) -> None:
+        if (rates is None) == (source is None):
+            raise UsageError("a plot of rates is of a table or of a source of counts: give one of both")
         self._rates = rates
+        self.source = source
         self.losses = losses
-        self.by = visible(str(by or rates.attrs.get("by", "series")), 40)
+        self.marks = marks
+        attrs = {} if rates is None else rates.attrs
+        self.by = visible(str(by or attrs.get("by", "series")), 40)
         self.title = visible(title or f"Events per second by {self.by}", 120)
         self._notes = tuple(visible(note) for note in notes)
-        self.bins = bins_of(rates, losses, rates.attrs.get("bin_s") if bin_s is None else bin_s)
+        if source is not None:
+            self.bins = bins_of_counts(source.counts())
+        else:
+            assert rates is not None
+            self.bins = bins_of(rates, losses, attrs.get("bin_s") if bin_s is None else bin_s)
         self.bin_s = self.bins.bin_s
+        if lines:
+            self.state = {"lines": True}
 
     def __repr__(self) -> str:
         return f"<EventRate {self.title!r}: {len(self.bins.names)} series, {len(self.bins)} bins of {self.bin_s:g} s>"
@@ -63,8 +99,21 @@ class EventRate(DrawnView):
         return HEIGHT + 90 + 20 * len(self.notes())
 
     @property
+    def range(self) -> tuple[float, float] | None:
+        """The brushed time, seconds since the recording began; None for none. Assigning one shows it."""
+        span = self.state.get("range")
+        return None if span is None else (float(span[0]), float(span[1]))
+
+    @range.setter
+    def range(self, span: Sequence[float] | None) -> None:
+        self.state = {**self.state, "range": None if span is None else list(span)}
+
+    @property
     def table(self) -> pd.DataFrame:
         """The table of rates that the view was made from."""
+        if self._rates is None:
+            assert self.source is not None
+            self._rates = self.source.table
         return self._rates
 
     @functools.cached_property
@@ -101,6 +150,8 @@ class EventRate(DrawnView):
             said.append(
                 f"drawn in bins of {bins.bin_s:g} s, each the mean of {bins.merged} bins of {self.bin_s:g} s"
             )
+        if bins.fine_s:
+            said.append(f"the line is the highest rate in {amount(bins.fine_s * 1e9, 'ns')} of each bin")
         return (*said, *self._notes)
 
     @property
@@ -138,39 +189,64 @@ class EventRate(DrawnView):
         lines += [_window_line(w) for w in bins.loss_windows[:10]]
         return "\n".join([*lines, *self.notes()])
 
-    def _page(self) -> str:
+    def first(self) -> Answer:
+        """The bins of all of the time, and everything that is said beside them."""
         bins = self.bins.at_most(PICTURE_BINS)
-        plot = Plot()
-        meta = {
+        meta, data = _packed(bins)
+        about = {
             "title": self.title,
-            "names": bins.names,
-            "start": bins.start_s,
-            "bin": bins.bin_s,
-            "bins": len(bins),
-            "gaps": np.flatnonzero(~bins.recorded).tolist(),
-            "plot": [plot.left, plot.top, plot.width, plot.height],
+            "by": self.by,
+            "whole": [bins.start_s, bins.start_s + len(bins) * bins.bin_s],
+            "marks": _said_marks(self.marks),
+            "notes": list(self.notes(bins)),
+            "colours": colours_of(bins),
+            "lostColour": palette.LOST,
+            "finer": self.source is not None,
+            "state": self.state,
         }
-        data = np.concatenate([bins.rates.ravel(), bins.lost]).astype("<f4").tobytes()
-        swatches = "".join(
-            f"<li><button type='button' aria-pressed='true' data-series='{i}'>"
-            f"<span style='background:{colour}'></span>{escaped(name)}</button></li>"
-            for i, (name, colour) in enumerate(zip(bins.names, colours_of(bins), strict=True))
-        )
-        if bins.lost.any():
-            swatches += "<li><span class='tl-hatch'></span>lost: the true rate lies up to its upper edge</li>"
-        notes = "".join(f"<p>{escaped(note)}</p>" for note in self.notes(bins))
-        body = (
-            f"<div id='view' class='tl-rate'>{rate_svg(bins, title=self.title, by=self.by, legend=False)}"
-            f"<ul aria-label='{escaped(self.by)}'>{swatches}</ul><div class='tl-about'>{notes}</div></div>"
-        )
-        script = script_of(("event_rate.js",), "saved.js") if len(bins) else ""
-        return page(
-            title=self.title, body=body, style=asset("event_rate.css"), script=script, data=packed(meta, data)
-        )
+        return {**meta, **about}, data
+
+    def answer(self, ask: Mapping[str, Any]) -> Answer:
+        """{"view": [from, until]}: the bins of that part of the time, counted anew."""
+        if self.source is None:
+            raise UsageError("this plot is of a table: it has no finer bins")
+        first_s, last_s = ask["view"]
+        return _packed(bins_of_counts(self.source.counts(float(first_s), float(last_s)), self.bins.names))
+
+    def _page(self) -> str:
+        return self._page_with(self.to_svg())
+
+    def _cell_page(self) -> str:
+        return self._page_with("" if len(self.bins) else self.to_svg())
+
+    def _page_with(self, picture: str) -> str:
+        if not len(self.bins):
+            return page(title=self.title, body=f"<div class='tl-rate'>{picture}</div>", style=self.stylesheet())
+        meta, data = self.first()
+        body = f"<div id='picture'>{picture}</div><div id='view'></div>"
+        script = script_of(self.modules, "saved.js")
+        return page(title=self.title, body=body, style=self.stylesheet(), script=script, data=packed(meta, data))
 
     def _other_forms(self) -> dict[str, Any]:
         figure = json.loads(self.figure.to_json())
         return {**super()._other_forms(), "application/vnd.plotly.v1+json": figure}
+
+
+def _packed(bins: Bins) -> Answer:
+    """What event_rate.js reads: f32, the rates series by series, peaks, losses, and flags: 1 for what was recorded."""
+    columns = [*bins.rates, bins.peak, bins.lost, bins.recorded]
+    data = np.concatenate([np.asarray(column, "<f4") for column in columns]).astype("<f4").tobytes()
+    meta = {"names": list(bins.names), "start": bins.start_s, "bin": bins.bin_s, "bins": len(bins), "fine": bins.fine_s}
+    return meta, data
+
+
+def _said_marks(marks: pd.DataFrame | None) -> list[list[Any]]:
+    """Marks as [from, until or None, text]."""
+    rows = [] if marks is None else marks.to_dict("records")
+    return [
+        [float(m["time_s"]), None if pd.isna(m["until_s"]) else float(m["until_s"]), visible(str(m["text"]), 80)]
+        for m in rows
+    ]
 
 
 def _times(count: int) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tracelab.analysis.sessionrates import Counts
 from tracelab.errors import UsageError
 from tracelab.views.wording import visible
 
@@ -36,6 +38,8 @@ class Bins:
     recorded: npt.NDArray[np.bool_]  #: shape (bins,)
     folded: int  #: series that "other" stands for
     merged: int  #: bins of the table that one bin stands for
+    peaks: Floats | None = None  #: shape (bins,), the highest rate of all series together in a finer bin of each
+    fine_s: float = 0.0  #: length of those finer bins; 0 when there are none
 
     def __len__(self) -> int:
         return len(self.lost)
@@ -45,6 +49,11 @@ class Bins:
         """Events per second of all series."""
         total: Floats = self.rates.sum(axis=0)
         return total
+
+    @property
+    def peak(self) -> Floats:
+        """The highest rate of all series in each bin: of its finer bins, where there are any, else its own."""
+        return self.kept if self.peaks is None else self.peaks
 
     @property
     def loss_windows(self) -> list[Window]:
@@ -84,7 +93,42 @@ class Bins:
             recorded=seen > 0,
             folded=self.folded,
             merged=self.merged * factor,
+            peaks=np.maximum.reduceat(self.peak, starts),
+            fine_s=self.fine_s or self.bin_s,
         )
+
+
+def bins_of_counts(counts: Counts, names: Sequence[str] | None = None) -> Bins:
+    """Counts as a grid of rates, with the peaks of their fine bins; series as `names`, or by number of events.
+
+    The last of `names` may be one that stands for all others.
+    """
+    series, fine = len(counts.names), counts.fine
+    shown, grid = [visible(name, 60) for name in counts.names], counts.counts
+    if names is None:
+        order = np.lexsort((np.array(shown, dtype=object).astype(str), -grid.sum(axis=1)))
+        chosen = [shown[i] for i in order[: MAX_SERIES if series <= MAX_SERIES else MAX_SERIES - 1]]
+        names = chosen if series <= MAX_SERIES else [*chosen, f"other ({series - len(chosen)} more)"]
+    place = {name: i for i, name in enumerate(names)}
+    other = len(names) - 1 if names and names[-1].startswith("other (") else -1
+    folded = np.zeros((len(names), grid.shape[1]))
+    for name, row in zip(shown, grid, strict=True):
+        folded[place.get(name, other)] += row
+    lengths = counts.lengths.reshape(-1, fine).sum(axis=1)
+    recorded = lengths > 0
+    whole = folded.sum(axis=0) / max(counts.bin_s / fine, 1e-9)
+    return Bins(
+        start_s=counts.start_s,
+        bin_s=counts.bin_s,
+        names=tuple(names),
+        rates=folded.reshape(len(names), len(counts.lost), fine).sum(axis=2) / counts.bin_s,
+        lost=counts.lost / counts.bin_s,
+        recorded=recorded,
+        folded=max(0, series - len(names) + 1) if other >= 0 else 0,
+        merged=1,
+        peaks=whole.reshape(-1, fine).max(axis=1),
+        fine_s=counts.bin_s / fine,
+    )
 
 
 def bins_of(rates: pd.DataFrame, losses: pd.DataFrame | None, bin_s: float | None) -> Bins:

@@ -9,7 +9,7 @@ import numpy as np
 from tracelab.views import palette
 from tracelab.views.rate_bins import Bins
 from tracelab.views.rate_picture import NO_BINS, colours_of
-from tracelab.views.wording import digits, escaped
+from tracelab.views.wording import amount, digits, escaped
 
 LABELS = 8  #: loss windows that get a text, those with the most lost; all are shaded
 
@@ -58,6 +58,16 @@ def _add_bars(figure: Any, bins: Bins) -> None:
             y=np.where(bins.recorded, rate, np.nan).astype(np.float32),
             name=escaped(name),
             marker={"color": colour, "line": {"width": 0}},
+            hovertemplate="%{y:,.4~s} events/s",
+        )
+    if bins.fine_s:
+        figure.add_scatter(
+            x0=grid["x0"],
+            dx=bins.bin_s,
+            y=np.where(bins.recorded, bins.peak, np.nan).astype(np.float32),
+            name=f"peak in {amount(bins.fine_s * 1e9, 'ns')}",
+            mode="lines",
+            line={"shape": "hvh", "width": 1, "color": "#666"},
             hovertemplate="%{y:,.4~s} events/s",
         )
     if bins.lost.any():

@@ -19,10 +19,11 @@ CHAR = 7.3  #: width of a character of a usual sans-serif font at 13 px
 
 _STYLE = (
     ".tl-rp{font:13px system-ui,sans-serif}.tl-rp text{fill:#222}.tl-rp .bg{fill:#fff}.tl-rp .grid{stroke:#ddd}"
-    ".tl-rp .axis{stroke:#444}.tl-rp .gap{fill:#8884}.tl-rp .loss{fill:#d4002a;fill-opacity:.13}"
+    ".tl-rp .axis,.tl-rp .peak{stroke:#444}.tl-rp .gap{fill:#8884}.tl-rp .loss{fill:#d4002a;fill-opacity:.13}"
     f".tl-rp .warn{{fill:#a3001f;font-weight:600}}.tl-rp .hatch{{fill:{palette.LOST}}}"
     "@media (prefers-color-scheme:dark){.tl-rp text{fill:#ddd}.tl-rp .bg{fill:#1b1b1b}.tl-rp .grid{stroke:#444}"
-    ".tl-rp .axis{stroke:#bbb}.tl-rp .loss{fill:#ff5470;fill-opacity:.25}.tl-rp .warn,.tl-rp .hatch{fill:#ff8fa3}}"
+    ".tl-rp .axis,.tl-rp .peak{stroke:#bbb}.tl-rp .loss{fill:#ff5470;fill-opacity:.25}"
+    ".tl-rp .warn,.tl-rp .hatch{fill:#ff8fa3}}"
 )
 
 
@@ -102,7 +103,7 @@ def rate_svg(bins: Bins, *, title: str, by: str, legend: bool = True, notes: tup
 
 
 def _plot(bins: Bins, plot: Plot, mark: str) -> list[str]:
-    levels = ticks(float((bins.kept + bins.lost).max()))
+    levels = ticks(float(max((bins.kept + bins.lost).max(), bins.peak.max())))
     scale = plot.height / levels[-1]
     base, right = plot.top + plot.height, plot.left + plot.width
     parts = ["<g class='y'>"]
@@ -126,6 +127,9 @@ def _plot(bins: Bins, plot: Plot, mark: str) -> list[str]:
     for i in range(len(bins.names) - 1, -1, -1):  # the highest first: the lower ones cover it
         path = step_path(_pixels(stacked[i], scale))
         parts.append(f"<path data-series='{i}' fill='{colours_of(bins)[i]}' d='{path}'/>")
+    if bins.fine_s:
+        path = step_path(_pixels(bins.peak, scale))
+        parts.append(f"<path class='peak' fill='none' vector-effect='non-scaling-stroke' d='{path}'/>")
     parts.append("</g>")
     parts += _time_axis(bins, plot)
     parts += _labels(bins.gaps, bins, plot, "not recorded", plot.top + 14)
