@@ -71,7 +71,8 @@ def open_cell(open_page: Callable[..., Any]) -> Callable[..., Any]:
         cell = view._repr_mimebundle_()["text/html"]
         page = open_page(f"<!doctype html><title>notebook</title><body>{cell}", **options)
         frame = page.frames[1]
-        until(frame, "['__flame', '__rates', '__heat', '__explorer'].some((name) => name in document.querySelector('#view'))")
+        made = "['__flame', '__rates', '__heat', '__explorer']"
+        until(frame, f"{made}.some((name) => name in document.querySelector('#view'))")
         return frame
 
     return open_view

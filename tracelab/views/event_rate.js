@@ -117,6 +117,7 @@ class Rates {
   told() {
     if (JSON.stringify(this.state.view ?? null) !== JSON.stringify(this.viewed ?? null)) this.rest(this.state.view ?? null);
     this.series();
+    this.tell();
     this.draw();
   }
 
@@ -349,7 +350,12 @@ class Rates {
 
   select(range) {
     this.keep({ range });
-    this.live.textContent = range ? `selected ${seconds(range[0])} to ${seconds(range[1])}` : "nothing is selected";
+    this.tell();
+  }
+
+  tell() {
+    const { range } = this.state;
+    this.live.textContent = range ? `selected ${seconds(range[0])} to ${seconds(range[1])}` : HINT;
   }
 
   key(e) {

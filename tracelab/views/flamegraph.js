@@ -29,7 +29,9 @@ class Flame {
     const lines = (texts, className) => texts.map((textContent) => element("p", { textContent, className }));
     this.about.replaceChildren(...lines(meta.about, ""), ...lines(meta.notes, "tl-note"));
     const usual = { layout: meta.layout, by: meta.by ?? "", steps: [], of: "", selection: [], search: "", up: false, colours: meta.change ? "change" : "domain" };
-    const state = this.host.state;
+    const state = { ...this.host.state };
+    if (this.differs !== !!meta.change && (this.turns || state.colours === "change")) delete state.colours; // another kind of picture
+    this.differs = !!meta.change;
     this.view = { ...usual, ...Object.fromEntries(Object.keys(usual).filter((k) => k in state).map((k) => [k, state[k]])) };
     if (this.turns === 0) { this.history = [this.view]; this.at = 0; }
     this.trees = null;

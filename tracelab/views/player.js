@@ -28,15 +28,17 @@ function build(el, { window: [from, until], show, signal, now = () => performanc
   said.setAttribute("role", "status");
   el.append(back, play, on, slider, speed, element("label", { textContent: "window " }, width), said);
 
-  let busy = false, last = 0;
+  let busy = false, again = false, last = 0;
   async function present() {
     const seen = [state.time, Math.min(state.time + state.width, until)];
     slider.value = String((1000 * (state.time - from)) / Math.max(whole - state.width, 1e-9));
     slider.setAttribute("aria-valuetext", `${seen[0].toFixed(3)} s`);
     said.textContent = `${seen[0].toFixed(2)} s to ${seen[1].toFixed(2)} s`;
+    again = busy; // what came meanwhile is shown next, so that the last moment always is
     if (busy) return;
     busy = true;
     try { await show(seen); } finally { busy = false; }
+    if (again) present();
   }
   function go(time) {
     state.time = Math.min(Math.max(time, from), Math.max(until - state.width, from));
