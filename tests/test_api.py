@@ -266,3 +266,11 @@ def test_two_parts_and_two_sessions_are_compared(tmp_path):
         s.compare(session(tmp_path, name="none.tracelab", events=events))
     with pytest.raises(MissingTable, match="offcpu"):
         after.compare(before, kind="off-CPU")
+
+
+
+def test_stacks_selected_in_a_flame_graph_by_comm_are_those_of_the_comm(s: tl.Session) -> None:
+    view = s.flamegraph(by="comm")
+    view.selection = ["cc"]
+    assert view.selected().collapsed() == {"cc;main;work": 20.0}
+    assert repr(view.selected()) == "<Profile: 20 ns of on-CPU time in 1 stacks>"

@@ -36,7 +36,7 @@ class Frame:
 Stack = tuple[Frame, ...]  #: root first
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Profile:
     """Weighted stacks.
 
@@ -56,6 +56,9 @@ class Profile:
 
     def __len__(self) -> int:
         return len(self.weights)
+
+    def __repr__(self) -> str:
+        return f"<Profile: {self.total:,.0f} {self.unit} of {self.quantity} in {len(self):,} stacks>"
 
     @property
     def total(self) -> float:

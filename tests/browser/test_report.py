@@ -15,12 +15,8 @@ from browser.waiting import until
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 SESSION = NOTEBOOKS / "sessions/first_session.tracelab"
-DRAWN = (
-    "document.querySelector('#view').__flame?.pane.drawn > 1"
-    " || document.querySelector('#view').__rates?.drawn > 0"
-    " || document.querySelector('#view').__heat?.drawn > 0"
-    " || document.querySelector('#view').__explorer"
-)
+DRAWN = """((el) => el?.__flame?.pane.drawn > 1 || el?.__rates?.drawn > 0 || el?.__heat?.drawn > 0
+  || ["__explorer", "__chart"].some((made) => made in (el ?? {})))(document.querySelector('#view'))"""
 
 
 @pytest.mark.parametrize("notebook", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda n: n.stem)

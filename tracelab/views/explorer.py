@@ -118,7 +118,7 @@ class Explorer(LiveView):
     @property
     def height(self) -> int:
         """Height of the iframe, pixels."""
-        return 1150
+        return 1320
 
     def stylesheet(self) -> str:
         """The style sheets of all parts."""

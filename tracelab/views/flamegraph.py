@@ -189,7 +189,9 @@ class FlameGraph(LiveView):
     def selected(self) -> Profile:
         """The stacks below the selected frame, after the steps that are set; all of them without a selection."""
         layout, steps = self.state.get("layout", self.layout), self.state.get("steps", [])
-        profile = self._rewritten({**self.state, "layout": "focus" if layout == "sandwich" else layout, "steps": steps})
+        by = self.state.get("by", self.by)
+        layout = "focus" if layout == "sandwich" else layout
+        profile = self._rewritten({**self.state, "by": by, "layout": layout, "steps": steps})
         path = self.selection
         keep = np.diff(profile.offsets) >= len(path)
         names = [visible(f.symbol, MAX_SYMBOL) for f in profile.frames]
