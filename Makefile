@@ -33,6 +33,8 @@ bench: ## what recording costs, beside BCC's callback, bpftrace, perf and trace-
 	@$(PYTHON_HERE) -m tracelab.bench.overhead
 	@$(PYTHON_HERE) -m tracelab.bench.stacks
 	@$(PYTHON_HERE) -m tracelab.bench.flamegraphs
+	@$(PYTHON_HERE) -m tracelab.bench.views
+	@$(PYTHON_HERE) -m tracelab.bench.difference
 
 lint: ## ruff, mypy and the layers of imports
 	@.ci/virtual-environment

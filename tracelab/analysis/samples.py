@@ -90,6 +90,8 @@ class SampleIndex:
     def weights(self, selection: Selection) -> Floats:
         """Weight of each distinct stack in a selection; shape (stacks,)."""
         rows = self.rows(selection)
+        if isinstance(rows, slice) and rows == slice(0, len(self)):
+            return self.profile.weights.copy()
         return _added(self.stack[rows], self.weight[rows], len(self.profile))
 
     def profile_of(self, selection: Selection) -> Profile:

@@ -16,15 +16,14 @@ class SessionMoments:
         self.tables = tables
 
     def names(self) -> list[tuple[str, str | None]]:
-        """What there is to count: ("samples", kind), ("events", name or None for all), ("latency", name)."""
-        found: list[tuple[str, str | None]] = []
-        if self.tables.has("samples"):
-            found += [("samples", kind) for kind in kernels.sample_counts(self.tables)["kind"]]
-        if self.tables.has("events"):
-            totals = kernels.event_totals(self.tables, "event").head(EVENTS)
-            found += [("events", None), *(("events", name) for name in totals["event"])]
-            found += [("latency", name) for name in totals[totals["known"] > 0]["event"]]
-        return found
+        """What there is to count: ("samples", kind), ("events", name or None for all), ("latency", name).
+
+        It is of the whole session, and looked up once.
+        """
+        kept = self.tables.engine.kept
+        if "moments" not in kept:
+            kept["moments"] = _names(Tables(self.tables.store, None, self.tables.engine))
+        return list(kept["moments"])
 
     def moments(self, of: str, name: str | None, column_s: float | None) -> Moments:
         """See analysis.heatmap."""
@@ -39,3 +38,14 @@ class SessionMoments:
     def matching(self, made: Moments, pattern: str) -> Floats:
         """What of the on-CPU samples in each moment has a stack that matches."""
         return matching(self.tables, made, pattern)
+
+
+def _names(tables: Tables) -> list[tuple[str, str | None]]:
+    found: list[tuple[str, str | None]] = []
+    if tables.has("samples"):
+        found += [("samples", kind) for kind in kernels.sample_counts(tables)["kind"]]
+    if tables.has("events"):
+        totals = kernels.event_totals(tables, "event").head(EVENTS)
+        found += [("events", None), *(("events", name) for name in totals["event"])]
+        found += [("latency", name) for name in totals[totals["known"] > 0]["event"]]
+    return found
