@@ -31,23 +31,24 @@ def busy(tables: Tables) -> pd.DataFrame:
     both["pid"] = both.index.astype(np.int64)
     both["events"] = both["events"].astype(np.int64)
     both["share"] = both["on_cpu_ns"] / (float(both["on_cpu_ns"].sum()) or 1.0)
-    both["comm"] = [_names(tables).get(int(pid), "?") for pid in both["pid"]]
+    both["comm"] = [process_names(tables).get(int(pid), "?") for pid in both["pid"]]
     both = both.sort_values(["on_cpu_ns", "events", "pid"], ascending=[False, False, True])
     return documented(
         both, "who was busy", pid="number", comm="name", on_cpu_ns="ns", share="of the selected time", events="events"
     )
 
 
-def _names(tables: Tables) -> dict[int, str]:
-    """The last name of each process, by pid."""
+def process_names(tables: Tables, *, threads: bool = False) -> dict[int, str]:
+    """The last name of each process, by pid; with `threads` of each thread, by tid. Looked up once a session."""
     kept = tables.engine.kept
-    if "process names" not in kept:
+    key = ("names", threads)
+    if key not in kept:
         names: dict[int, str] = {}
         if tables.has("tasks"):
             rows = tables.collect(tables.whole("tasks").sort("time_ns").select("tid", "pid", "comm"))
             for tid, pid, comm in zip(*(rows[c].to_pylist() for c in ("tid", "pid", "comm")), strict=True):
-                if tid == pid and comm is not None:
-                    names[pid] = comm
-        kept["process names"] = names
-    found: dict[int, str] = kept["process names"]
+                if (threads or tid == pid) and comm is not None:
+                    names[tid] = comm
+        kept[key] = names
+    found: dict[int, str] = kept[key]
     return found

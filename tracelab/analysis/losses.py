@@ -46,6 +46,22 @@ def losses(tables: Tables) -> pd.DataFrame:
     )
 
 
+def loss_notes(tables: Tables, *sources: str) -> tuple[str, ...]:
+    """What a view of these probes must say: how many rows they lost, and their share."""
+    if not tables.has("losses"):
+        return ("not known whether anything was lost",)
+    found = losses(tables)
+    found = found[(found["kind"] == "lost") & found["source"].isin(sources)]
+    return tuple(
+        f"{count:,} rows of probe {source} were lost ({reason}), {share:.1%} of what it saw"
+        if share == share
+        else f"{count:,} rows of probe {source} were lost ({reason})"
+        for source, reason, count, share in zip(
+            found["source"], found["reason"], found["count"], found["share"], strict=True
+        )
+    )
+
+
 def _kept(tables: Tables) -> dict[str, int]:
     """Rows kept by each probe, of the selected time and CPUs."""
     kept = {}

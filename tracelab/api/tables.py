@@ -34,6 +34,12 @@ class TableVerbs(Part):
 
         return latency(self._tables, by, exact=exact)
 
+    def outliers(self, event: str | None = None, n: int = 20) -> pd.DataFrame:
+        """The slowest events, each with thread, text and the stack that its thread had; see analysis.outliers."""
+        from tracelab.analysis.outliers import outliers
+
+        return outliers(self._tables, event, n)
+
     def losses(self) -> pd.DataFrame:
         """What was lost, and what was left out on purpose, by source and reason; see analysis.losses."""
         from tracelab.analysis.losses import losses

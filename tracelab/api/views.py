@@ -164,6 +164,49 @@ class ViewVerbs(TableVerbs):
         title = f"Moments{self._of_what()}"
         return Heatmap(SessionMoments(self._tables), choice, column_s=column_s, title=title, notes=self._notes())
 
+    def latency_histogram(self, event: str | None = None, probe: str | None = None) -> ChartView:
+        """Events by how long they took, of all probes with that unit, or of one event or probe. Raises MissingTable."""
+        from tracelab.analysis.latencytime import latency_grid
+        from tracelab.views.latency_charts import latency_histogram
+
+        grid = latency_grid(self._tables, event, probe)
+        return latency_histogram(grid, title=self._took(event, probe), notes=self._notes())
+
+    def latency_heatmap(self, event: str | None = None, probe: str | None = None) -> ChartView:
+        """The same over time: a column for each moment, the darker, the more events took so long."""
+        from tracelab.analysis.latencytime import latency_grid
+        from tracelab.views.latency_charts import latency_heatmap
+
+        grid = latency_grid(self._tables, event, probe)
+        return latency_heatmap(grid, title=self._took(event, probe), **self._in_time())
+
+    def percentiles(self, event: str | None = None, probe: str | None = None) -> ChartView:
+        """The median, p90, p99 and longest of each moment."""
+        from tracelab.analysis.latencytime import latency_grid
+        from tracelab.views.latency_charts import percentiles
+
+        grid = latency_grid(self._tables, event, probe)
+        return percentiles(grid, title=self._took(event, probe), **self._in_time())
+
+    def run_queue(self) -> ChartView:
+        """How long threads that could run waited for a CPU, over time (probe runqueue). Raises MissingTable."""
+        return self.percentiles(probe="runqueue")
+
+    def cpu_timeline(self) -> ChartView:
+        """Who had each CPU, and when: from context switches (probe switches), else from samples, which it says."""
+        from tracelab.analysis.cputimeline import cpu_spans
+        from tracelab.views.cpu_timeline import cpu_timeline
+
+        spans, exact = cpu_spans(self._tables)
+        return cpu_timeline(spans, exact, title=f"Who had each CPU{self._of_what()}", **self._in_time())
+
+    def waits(self, bin_s: float | None = None) -> ChartView:
+        """Off-CPU time of all threads by the state that they waited in (probe offcpu). Raises MissingTable."""
+        from tracelab.analysis.cputimeline import waits
+        from tracelab.views.cpu_timeline import waits as view
+
+        return view(waits(self._tables, bin_s), title=f"Waits by state{self._of_what()}", **self._in_time())
+
     def compare(
         self,
         other: Part,
@@ -211,6 +254,9 @@ class ViewVerbs(TableVerbs):
         from tracelab.views.summary import SessionFacts, SessionSummary
 
         return SessionSummary(SessionFacts(**overview(self._tables)))
+
+    def _took(self, event: str | None, probe: str | None) -> str:
+        return f"How long {event or probe or 'events'} took{self._of_what()}"
 
     def _in_time(self) -> dict[str, Any]:
         """What every view over time is told: the selected time, the marks in it, and what must be said."""

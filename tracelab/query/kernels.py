@@ -145,6 +145,49 @@ def value_histogram(tables: Tables, by: str) -> pd.DataFrame:
     return finalise(tables, counted, columns, sort=(*keys, "bucket"))
 
 
+def value_histogram_over_time(tables: Tables, bin_ns: int, probe: str | None = None) -> pd.DataFrame:
+    """The same over time: probe, event, bin (number, from the window's begin), bucket, count, value_sum.
+
+    Values that are not positive are left out, and with `probe` those of all others.
+    """
+    rows = tables.frame("events").filter(nw.col("value") > 0)
+    rows = rows if probe is None else rows.filter(nw.col("probe") == probe)
+    rows = rows.filter(nw.col("time_ns") >= tables.start_ns, nw.col("time_ns") <= tables.store.end_ns)
+    exponent = (nw.col("value").log(2) * BUCKETS_PER_DOUBLING + 1e-9).floor().cast(nw.Int64)
+    keys = ("probe", "event", "bin", "bucket")
+    counted = (
+        _binned(tables, rows.with_columns(bucket=exponent), bin_ns)
+        .group_by(*keys)
+        .agg(count=_WEIGHT.sum(), value_sum=_weighed(nw.col("value")).sum())
+    )
+    columns = {"probe": nw.String, "event": nw.String, "bin": nw.Int64, "bucket": nw.Int64, "count": nw.Int64}
+    return finalise(tables, counted, {**columns, "value_sum": nw.Float64}, sort=keys)
+
+
+def slowest(tables: Tables, n: int) -> pd.DataFrame:
+    """The events with the largest values: time_ns, cpu, pid, tid, probe, event, value, ret, stack_id; largest first."""
+    rows = tables.frame("events").filter(~nw.col("value").is_null())
+    numbers = dict.fromkeys(("time_ns", "cpu", "pid", "tid", "value", "stack_id"), nw.Int64)
+    columns = {**numbers, "probe": nw.String, "event": nw.String, "ret": nw.Float64}
+    return finalise(tables, rows.sort("value", descending=True).head(n), columns, sort=("value",), descending=True)
+
+
+def values_by_key(tables: Tables, kind: str, bin_ns: int) -> pd.DataFrame:
+    """What samples of a kind stand for, by time and key: columns bin, key (-1 for none), weight."""
+    rows = tables.frame("samples").filter(nw.col("kind") == kind)
+    counted = _binned(tables, rows, bin_ns).group_by("bin", "key").agg(weight=nw.col("weight").sum())
+    columns = {"bin": nw.Int64, "key": nw.Int64, "weight": nw.Float64}
+    return finalise(tables, counted, columns, sort=("bin", "key"))
+
+
+def event_spans(tables: Tables, probe: str) -> pd.DataFrame:
+    """Events of a probe as times that end when they happened: cpu, tid, event, until_ns, value (their length)."""
+    rows = tables.frame("events").filter(nw.col("probe") == probe, nw.col("value") > 0)
+    rows = rows.with_columns(until_ns=nw.col("time_ns"))
+    columns = {"cpu": nw.Int64, "tid": nw.Int64, "event": nw.String, "until_ns": nw.Int64, "value": nw.Int64}
+    return finalise(tables, rows, columns, sort=("until_ns", "cpu"))
+
+
 def value_quantiles(tables: Tables, by: str, quantiles: Sequence[float]) -> pd.DataFrame:
     """Exact quantiles of values by group: probe, GROUPS[by], and one column `q0.5` per quantile.
 
