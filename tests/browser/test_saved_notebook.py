@@ -54,10 +54,10 @@ def test_every_view_is_drawn_without_kernel_and_network(exported, browser, tmp_p
     page.goto(path.as_uri(), wait_until="domcontentloaded")
     page.locator("iframe").nth(1).scroll_into_view_if_needed()
     rate, flame = page.frames[1:]
-    until(rate, "document.querySelector('#view').__rates")
+    until(rate, "document.querySelector('#view').__rates?.drawn > 0")
     until(flame, "document.querySelector('#view').__flame?.pane.drawn == 3")
     assert page.locator(".tl-written h3").inner_text() == "demo.tracelab"
-    assert rate.locator("path[data-series]").bounding_box()["width"] > 300
+    assert rate.locator("canvas").bounding_box()["width"] > 300
     context.close()
 
 
