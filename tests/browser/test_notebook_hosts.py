@@ -32,6 +32,13 @@ fg
     "s.event_rate()",
     "s.diagnose()",
     "fg",
+    """
+e = s.explore()
+chosen = ipywidgets.Label("nothing")
+e.on_state(lambda state: setattr(chosen, "value", "Python: " + e.code))
+e
+""",
+    "chosen",
 )
 APPS = ("lab", "classic")
 LIVE = "[...document.querySelectorAll('[id^=tl-]')].find((e) => e.__flame?.pane.drawn)"
@@ -170,8 +177,19 @@ def test_every_cell_shows_one_form_of_its_view(notebook: Notebook) -> None:
     assert notebook.page.locator(".jp-CodeCell").nth(3).locator(".finding").count() >= 3
 
 
+def test_the_explorer_links_its_views_and_tells_python(notebook: Notebook) -> None:
+    page = notebook.page
+    until(page, "document.querySelector('.tl-explorer .tl-flame')?.__flame?.pane.drawn > 0")
+    page.locator(".tl-explorer .tl-part-top button", has_text="bpftrace").first.click()
+    until(page, "document.querySelector('.tl-explorer code').textContent.includes('pid=')")
+    page.evaluate("document.querySelector('.tl-explorer .tl-rate').__rates.select([1, 3])")
+    until(page, "document.querySelector('.tl-explorer code').textContent.includes('time=(1.0, 3.0)')")
+    until(page, "document.querySelector('.tl-explorer .tl-flame').__flame.title.textContent.includes('1 s to 3 s')")
+    page.get_by_text("Python: s.select(time=(1.0, 3.0), pid=").first.wait_for()
+
+
 def test_a_view_that_is_shown_in_two_cells_lives_in_both(notebook: Notebook) -> None:
-    high = "[...document.querySelectorAll('canvas')].filter((canvas) => canvas.offsetHeight > 300)"
+    high = "[...document.querySelectorAll('canvas')].filter((canvas) => canvas.offsetHeight > 300 && !canvas.closest('.tl-explorer'))"
     assert notebook.page.evaluate(f"{high}.length") == 2
     assert [outputs_seen(notebook.page, cell) for cell in (0, 4)] == [[True, False], [True, False]]
 

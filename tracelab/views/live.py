@@ -26,6 +26,9 @@ body:has(#{key}) .{key} {{ display: none }}
 </style>"""
 
 
+_FORMS = ("text/plain", "image/svg+xml")  #: of the saved form, where there is no HTML
+
+
 class LiveView(DrawnView):
     """A drawn view that answers questions of its script and keeps a state that both sides can change."""
 
@@ -84,7 +87,8 @@ class LiveView(DrawnView):
                 view_type = "application/vnd.jupyter.widget-view+json"
                 display({view_type: view[0][view_type], "text/plain": ""}, raw=True)
                 saved = f"{_EITHER.format(key=key)}<div class='{key}'>{bundle['text/html']}</div>"
-                bundle["text/html"] = saved
+                # No other form: a front end that knows a better one would show it beside the widget.
+                bundle = {"text/html": saved} | {k: v for k, v in bundle.items() if k in _FORMS}
         display(bundle, raw=True)
 
 
