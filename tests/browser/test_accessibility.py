@@ -37,7 +37,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 SESSION = Path(__file__).parents[2] / "notebooks/sessions/first_session.tracelab"
-VERBS = sorted(name for name in vars(ViewVerbs) if not name.startswith("_"))
+VERBS = [*sorted(name for name in vars(ViewVerbs) if not name.startswith("_")), "explore", "play"]
 RUN = """
 async () => {
   const options = { runOnly: { type: "tag", values: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] }, iframes: false };

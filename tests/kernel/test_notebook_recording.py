@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import tracelab as tl
+from probe_records import until
 from tracelab.errors import SessionExists, UsageError
 
 READ_23_TIMES = "import os\nfd = os.open('/dev/zero', os.O_RDONLY)\nfor _ in range(23): os.read(fd, 4093)\nos.close(fd)"
@@ -38,6 +39,25 @@ def test_a_live_session_is_read_as_far_as_it_has_come(tmp_path: Path) -> None:
             seen = reads(recording.session)
         assert recording.session.manifest.state == "recording"
     assert reads(recording.session) >= seen
+
+
+def test_an_explorer_follows_a_session_that_is_being_recorded(tmp_path: Path) -> None:
+    def events(answer: tuple[dict, bytes]) -> int:
+        return sum(row[4] for row in answer[0]["top"] if row[0] == os.getpid())
+
+    ask = {"select": {}, "parts": ["rate", "heatmap", "flame", "top"]}
+    with tl.record(tmp_path / "s", events="syscalls,oncpu") as recording:
+        view = recording.session.explore()
+        first = view.first()
+        assert first[0]["recording"] is True
+        for _ in range(2):  # each time more than before
+            before = events(view.answer(ask))
+            exec(READ_23_TIMES, {})
+            until(lambda before=before: events(view.answer(ask)) >= before + 23, "the events did not come")
+    answer = view.answer(ask)
+    assert answer[0]["recording"] is False
+    assert answer[0]["window"][1] >= first[0]["window"][1]
+    assert "missing" not in answer[0]["parts"]["flame"]
 
 
 def test_another_process_sets_marks_while_this_one_records(tmp_path: Path) -> None:

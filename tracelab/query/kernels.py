@@ -53,7 +53,7 @@ def event_counts(tables: Tables, by: str, bin_ns: int) -> pd.DataFrame:
     What happened at the very end of the recording belongs to the last bin.
     """
     rows, group = _grouped(tables, "events", by)
-    rows = rows.filter(nw.col("time_ns") >= tables.start_ns, nw.col("time_ns") <= tables.store.end_ns)
+    rows = rows.filter(nw.col("time_ns") >= tables.start_ns, nw.col("time_ns") <= tables.end_ns)
     rows = _binned(tables, rows, bin_ns)
     counted = rows.group_by(*group, "bin").agg(count=_WEIGHT.sum())
     columns = {**_types(group), "bin": nw.Int64, "count": nw.Int64}
@@ -152,7 +152,7 @@ def value_histogram_over_time(tables: Tables, bin_ns: int, probe: str | None = N
     """
     rows = tables.frame("events").filter(nw.col("value") > 0)
     rows = rows if probe is None else rows.filter(nw.col("probe") == probe)
-    rows = rows.filter(nw.col("time_ns") >= tables.start_ns, nw.col("time_ns") <= tables.store.end_ns)
+    rows = rows.filter(nw.col("time_ns") >= tables.start_ns, nw.col("time_ns") <= tables.end_ns)
     exponent = (nw.col("value").log(2) * BUCKETS_PER_DOUBLING + 1e-9).floor().cast(nw.Int64)
     keys = ("probe", "event", "bin", "bucket")
     counted = (

@@ -63,9 +63,15 @@ class Tables:
         return self.store.manifest.start_ns
 
     @property
+    def end_ns(self) -> int:
+        """When the recording ended; CLOCK_MONOTONIC. While it goes on, when this was first asked of the session."""
+        end: int = self.engine.kept.setdefault("end", self.store.end_ns)
+        return end
+
+    @property
     def window_ns(self) -> Window:
         """The selected part of the recorded time; CLOCK_MONOTONIC. The very end of the recording is in it."""
-        start, end = self.start_ns, self.store.end_ns
+        start, end = self.start_ns, self.end_ns
         first, last = self.selection.window_ns or (start, end)
         first = min(max(first, start), end)
         return first, min(max(last, first), end)
