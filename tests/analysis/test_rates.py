@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sessions import SECOND, START_NS, tables_of
-from tracelab.analysis.rates import bin_length_ns, lost_over_time, rates
+from tracelab.analysis.rates import bin_length_ns, lost_events, rates
 from tracelab.errors import MissingTable, UsageError
 from tracelab.query import Selection
 
@@ -70,9 +70,9 @@ WHOLE = "time_s pid\n0.5 7"  # nothing was sampled out
 def test_a_loss_is_spread_over_the_time_since_the_reading_before(tmp_path: Path) -> None:
     losses = "time_s source reason count\n1.01 syscalls 'ring full' 50\n1.01 syscalls own 7\n1.01 oncpu 'ring full' 9"
     tables = tables_of(tmp_path, events=WHOLE, losses=losses, manifest=SHORT)
-    found = lost_over_time(tables, bin_s=0.02)
-    assert found["time_s"].tolist() == pytest.approx([0.92, 0.94, 0.96, 0.98, 1.0])
-    assert found["lost_per_s"].tolist() == [500.0] * 5
+    found = lost_events(tables, 20_000_000)
+    assert (np.flatnonzero(found) * 0.02).tolist() == pytest.approx([0.92, 0.94, 0.96, 0.98, 1.0])
+    assert found[found > 0].tolist() == [10.0] * 5
     table = rates(tables, bin_s=0.02)
     assert set(table.loc[np.isclose(table["time_s"], 0.96), "lost_per_s"]) == {500.0}
 
@@ -86,7 +86,7 @@ def test_no_loss_is_lost_by_binning(tmp_path: Path, bin_s: float) -> None:
         4.2     'ring full'      11
     """
     tables = tables_of(tmp_path, events=WHOLE, losses=losses, manifest=SHORT)
-    assert (lost_over_time(tables, bin_s)["lost_per_s"] * bin_s).sum() == pytest.approx(23)
+    assert lost_events(tables, round(bin_s * 1e9)).sum() == pytest.approx(23)
 
 
 @pytest.mark.parametrize("seconds", [0.001, 0.9, 4.531528821, 10, 3600, 86400.5])
@@ -124,4 +124,4 @@ def test_more_bins_than_fit_into_memory_are_refused(tmp_path: Path) -> None:
 def test_lost_rows_of_sampled_events_weigh_as_much_as_kept_ones_and_texts_nothing(tmp_path: Path) -> None:
     losses = "time_s reason count\n1 'ring full' 5\n1 'text ring full' 7\n1 'sampled out' 90"
     tables = tables_of(tmp_path, events="time_s pid weight\n1 7 8\n1 7 12", losses=losses, manifest=SHORT)
-    assert lost_over_time(tables, 1)["lost_per_s"].tolist() == [50.0]
+    assert lost_events(tables, 1_000_000_000).sum() == 50

@@ -82,6 +82,16 @@ def test_keys_walk_select_and_step(page, view):
     assert (view.range, view.baseline) == (None, pytest.approx((1.0, 2.02)))
 
 
+def test_marks_are_told_where_they_are(open_page, part):
+    part.mark(2, 2.5, text="<b>storm</b>")
+    page = live(open_page("<!doctype html><body>"), part.heatmap())
+    until(page, "el.__heat?.drawn == 499")
+    page.mouse.move(*middle(page, 110))
+    assert page.locator(".tl-live").inner_text().endswith("; mark: <b>storm</b>")
+    page.mouse.move(*middle(page, 200))
+    assert "mark" not in page.locator(".tl-live").inner_text()
+
+
 def test_a_range_from_python_is_shown(page, view):
     view.range = (1, 2)
     page.evaluate("(state) => model.arrive(state)", view.state)

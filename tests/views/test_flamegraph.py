@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tracelab.analysis.stacks import SMALL
+from tracelab.bench.synthetic import synthetic
 from tracelab.errors import UsageError
 from tracelab.profile import Frame, Profile
 from tracelab.views import flamegraph
@@ -285,3 +286,10 @@ def test_a_state_is_part_of_the_page_and_of_the_next_view():
     view = FlameGraph(calls().profile, state=state)
     assert view.first()[0]["state"] == state
     assert FlameGraph(calls().profile, state=view.state).state == state
+
+
+def test_a_cell_keeps_less_of_a_large_tree_than_the_page_does():
+    view = FlameGraph(synthetic(10_000))
+    assert len(view.drawn) > flamegraph.CELL_NODES
+    assert sum(len(form) for form in view._repr_mimebundle_().values()) < 200_000
+    assert "too light to be drawn" not in "".join(view.about())

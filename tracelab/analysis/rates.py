@@ -64,16 +64,6 @@ def rates(tables: Tables, by: str = "event", bin_s: float | None = None) -> pd.D
     return table
 
 
-def lost_over_time(tables: Tables, bin_s: float | None = None) -> pd.DataFrame:
-    """Events lost by time, all series together: columns time_s and lost_per_s, one row per bin with a loss."""
-    bin_ns = bin_length_ns(tables, bin_s)
-    lost = lost_events(tables, bin_ns)
-    bins = np.flatnonzero(lost)
-    time_s = (tables.window_ns[0] - tables.start_ns + bins * bin_ns) / 1e9
-    table = pd.DataFrame({"time_s": time_s, "lost_per_s": lost[bins] / (bin_ns / 1e9)})
-    return documented(table, "events lost per second", time_s="s", lost_per_s="events/s")
-
-
 def bin_length_ns(tables: Tables, bin_s: float | None = None) -> int:
     """Length of a bin: the one asked for, or one that divides the window into at most BINS equal ones."""
     if bin_s is not None:

@@ -162,7 +162,8 @@ class ViewVerbs(TableVerbs):
             of = "events"
         choice = Choice(of, kind if of == "samples" else event)
         title = f"Moments{self._of_what()}"
-        return Heatmap(SessionMoments(self._tables), choice, column_s=column_s, title=title, notes=self._notes())
+        rest: dict[str, Any] = {"marks": self.marks(), "notes": self._notes()}
+        return Heatmap(SessionMoments(self._tables), choice, column_s=column_s, title=title, **rest)
 
     def latency_histogram(self, event: str | None = None, probe: str | None = None) -> ChartView:
         """Events by how long they took, of all probes with that unit, or of one event or probe. Raises MissingTable."""

@@ -18,6 +18,7 @@ from tracelab.analysis.sessionrates import Counts
 from tracelab.errors import UsageError
 from tracelab.views import palette
 from tracelab.views.live import Answer, LiveView
+from tracelab.views.marking import said_marks
 from tracelab.views.rate_bins import Bins, Window, bins_of, bins_of_counts
 from tracelab.views.rate_figure import rate_figure
 from tracelab.views.rate_picture import HEIGHT, colours_of, rate_svg
@@ -197,7 +198,7 @@ class EventRate(LiveView):
             "title": self.title,
             "by": self.by,
             "whole": [bins.start_s, bins.start_s + len(bins) * bins.bin_s],
-            "marks": _said_marks(self.marks),
+            "marks": said_marks(self.marks),
             "notes": list(self.notes(bins)),
             "colours": colours_of(bins),
             "lostColour": palette.LOST,
@@ -238,15 +239,6 @@ def _packed(bins: Bins) -> Answer:
     data = np.concatenate([np.asarray(column, "<f4") for column in columns]).astype("<f4").tobytes()
     meta = {"names": list(bins.names), "start": bins.start_s, "bin": bins.bin_s, "bins": len(bins), "fine": bins.fine_s}
     return meta, data
-
-
-def _said_marks(marks: pd.DataFrame | None) -> list[list[Any]]:
-    """Marks as [from, until or None, text]."""
-    rows = [] if marks is None else marks.to_dict("records")
-    return [
-        [float(m["time_s"]), None if pd.isna(m["until_s"]) else float(m["until_s"]), visible(str(m["text"]), 80)]
-        for m in rows
-    ]
 
 
 def _times(count: int) -> str:

@@ -6,6 +6,7 @@ draws. Both the live widget and the saved page run that one file on the same byt
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -27,8 +28,9 @@ from tracelab.views.saved import asset, packed, page, script_of
 from tracelab.views.wording import amount, escaped, percent, visible
 
 MAX_NODES = 20_000  #: of a larger tree, about so many of its heaviest frames are drawn
+CELL_NODES = 5_000  #: in the saved form of a cell, of which there are many in a notebook; as many as a screen shows
 SHARE = 1 / 8000  #: and none that is lighter than this share of the whole
-PICTURE_BYTES = 40_000  #: of the picture inside a notebook cell, where it is stored twice
+PICTURE_BYTES = 30_000  #: of the picture inside a notebook cell, where it is stored twice
 
 _NO_DATA = "no {quantity} in this profile: nothing was sampled, or the selection left nothing"
 _BODY = "<div id='picture'>{picture}</div><div id='view' class='tl-fill'></div>"
@@ -80,6 +82,7 @@ class FlameGraph(LiveView):
         self.by = by
         self.layout = layout
         self.stacks = stacks
+        self._nodes: int | None = None
         self.title = visible(title or profile.name or f"Flame graph of {profile.quantity}", 120)
         if state:
             self.state = dict(state)
@@ -96,10 +99,10 @@ class FlameGraph(LiveView):
     def drawn(self) -> Tree:
         """The tree that is drawn: all of it, or without frames lighter than SHARE of the whole."""
         if self.layout == "time":
-            return self._chart[0]
+            return _readable(self._chart[0], self._nodes or MAX_NODES)
         profile = self._rewritten({"layout": self.layout, "by": self.by})
         tree = weighed(shape_of(profile), profile.weights)
-        return left_heavy(cut_to(tree, MAX_NODES, SHARE))
+        return left_heavy(cut_to(tree, self._nodes or MAX_NODES, SHARE))
 
     @functools.cached_property
     def table(self) -> pd.DataFrame:
@@ -235,12 +238,11 @@ class FlameGraph(LiveView):
     def _chart(self) -> tuple[Tree, int, int]:
         if self.stacks is None or not self.stacks.in_time:
             raise UsageError("this profile has no times: only a session's samples can be shown in their order")
-        chart, start_ns, left_out = self.stacks.chart()
-        return _readable(chart), start_ns, left_out
+        return self.stacks.chart()
 
     def _packed_chart(self) -> Answer:
-        tree, start_ns, _ = self._chart
-        meta, data = packed_tree(tree, "ns", "time")
+        chart, start_ns, _ = self._chart
+        meta, data = packed_tree(_readable(chart, self._nodes or MAX_NODES), "ns", "time")
         return {**meta, "startNs": start_ns}, data
 
     def _about_view(self) -> dict[str, Any]:
@@ -260,7 +262,10 @@ class FlameGraph(LiveView):
         return self._page_with(self.to_svg(PICTURE_BYTES))
 
     def _cell_page(self) -> str:
-        return self._page_with("")
+        cell = copy.copy(self)
+        cell._nodes = min(CELL_NODES, MAX_NODES)
+        cell.__dict__.pop("drawn", None)
+        return cell._page_with("")
 
     def _small_picture(self) -> str:
         return self.to_svg(PICTURE_BYTES)
@@ -314,9 +319,9 @@ def _is(text: str, shown: str) -> bool:
     return text == shown or visible(text, MAX_SYMBOL) == shown
 
 
-def _readable(chart: Tree) -> Tree:
+def _readable(chart: Tree, nodes: int) -> Tree:
     """A chart without what is too narrow to be seen, coarser until it is small enough to be sent."""
     narrowest = chart.total[0] / max(1, int((chart.depth == 1).sum())) / 20_000
-    while len(chart) > MAX_NODES:
+    while len(chart) > nodes:
         chart, narrowest = coarser(chart, narrowest), narrowest * 2
     return chart

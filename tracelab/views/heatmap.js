@@ -173,6 +173,7 @@ class Heatmap {
     }
     this.drawn = drawn;
     this.axes(g, text);
+    for (const [from, until] of meta.marks) this.outline(g, this.cells([from, until ?? from + meta.cellS]), colours.mark);
     for (const [name, colour] of [["baseline", colours.baseline], ["range", text]]) if (this.state[name]) this.outline(g, this.cells(this.state[name]), colour);
     if (this.held) this.outline(g, [Math.min(this.held.from, this.held.to), Math.max(this.held.from, this.held.to) + 1], this.held.name === "baseline" ? colours.baseline : text);
     if (this.over !== NONE) this.ring(g, this.over, text, 1);
@@ -261,7 +262,8 @@ class Heatmap {
     const { meta } = this, from = this.begin(cell), span = `${Number(from.toPrecision(9))} s to ${Number((from + meta.cellS).toPrecision(9))} s`;
     const what = this.flags[cell] === 2 ? "not recorded" : `${amount(this.values[cell], meta.unit)} of ${meta.quantity}${this.flags[cell] === 1 ? ", something was lost" : ""}`;
     const matched = this.matched ? `, ${amount(this.matched[cell], meta.searchUnit)} matched` : "";
-    this.live.textContent = `${span}: ${what}${matched}`;
+    const marks = meta.marks.filter(([begin, until]) => begin < from + meta.cellS && (until ?? begin) >= from).map((mark) => `; mark: ${mark[2]}`);
+    this.live.textContent = `${span}: ${what}${matched}${marks.join("")}`;
   }
 
   // ---- keys

@@ -13,6 +13,7 @@ from tracelab.analysis.heatmap import Floats, Moments
 from tracelab.views import palette
 from tracelab.views.heat_picture import heat_svg
 from tracelab.views.live import Answer, LiveView
+from tracelab.views.marking import said_marks
 from tracelab.views.saved import packed, page, script_of
 from tracelab.views.wording import amount, digits, visible
 
@@ -73,10 +74,12 @@ class Heatmap(LiveView):
         *,
         column_s: float | None = None,
         title: str = "",
+        marks: pd.DataFrame | None = None,
         notes: Sequence[str] = (),
     ) -> None:
         self.source = source
         self.choice = choice
+        self.marks = marks
         self.made = source.moments(choice.of, choice.name, column_s)
         self.title = visible(title or f"Moments by {self.made.quantity}", 120)
         self._notes = tuple(visible(note) for note in notes)
@@ -164,6 +167,7 @@ class Heatmap(LiveView):
             "choices": [c.said() for c in choices],
             "chosen": choices.index(choice),
             "notes": self.notes(),
+            "marks": said_marks(self.marks),
             "colours": palette.heat_colours(),
             "state": self.state,
         }

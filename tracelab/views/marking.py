@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -79,3 +80,12 @@ def axis_labels(
             found.append((x + 2, said))
             taken = x + 8 + len(said) * char
     return found
+
+
+def said_marks(marks: pd.DataFrame | None) -> list[list[Any]]:
+    """Marks as scripts read them: [from, until or None, text], seconds."""
+    rows = [] if marks is None else marks.to_dict("records")
+    return [
+        [float(m["time_s"]), None if pd.isna(m["until_s"]) else float(m["until_s"]), visible(str(m["text"]), 80)]
+        for m in rows
+    ]

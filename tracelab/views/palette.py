@@ -74,8 +74,8 @@ _COLD = {"light": (205, 0.55, 0.90, 0.22), "dark": (205, 0.60, 0.24, 0.86)}
 _MATCH = {"light": (28, 0.90, 0.82, 0.34), "dark": (32, 0.90, 0.34, 0.72)}
 _GREY = {"light": (0, 0.0, 0.93, 0.62), "dark": (0, 0.0, 0.20, 0.46)}
 _HEAT_MARKS = {
-    "light": {"zero": "#f4f4f4", "lost": LOST, "baseline": "#b34700"},
-    "dark": {"zero": "#262626", "lost": "#ff5c7a", "baseline": "#ffb347"},
+    "light": {"zero": "#f4f4f4", "lost": LOST, "baseline": "#b34700", "mark": "#7b3fa0"},
+    "dark": {"zero": "#262626", "lost": "#ff5c7a", "baseline": "#ffb347", "mark": "#d0a6f0"},
 }
 HEAT_STEPS = 13
 
