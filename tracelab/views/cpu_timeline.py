@@ -57,7 +57,14 @@ def cpu_timeline(
     if not exact:
         said.append("from samples: a box is the time that one stands for; --events switches records all turns")
     return readings_view(
-        spans, [panel], window=window, marks=marks, title=title, notes=said, nothing="nothing ran in this selection"
+        spans,
+        [panel],
+        window=window,
+        marks=marks,
+        title=title,
+        notes=said,
+        nothing="nothing ran in this selection",
+        numbers=_times(spans),
     )
 
 
@@ -77,6 +84,14 @@ def waits(
     return readings_view(
         table, [panel], window=window, marks=marks, title=title, notes=said, nothing="no waits in this selection"
     )
+
+
+def _times(spans: pd.DataFrame) -> pd.DataFrame:
+    """On-CPU time and turns of each name, most first."""
+    length = (spans["until_s"] - spans["from_s"]) * 1e9
+    table = length.groupby(spans["comm"]).agg(["sum", "size"]).reset_index()
+    table.columns = pd.Index(["comm", "on_cpu_ns", "turns"])
+    return table.sort_values("on_cpu_ns", ascending=False, ignore_index=True)
 
 
 def _seen(spans: pd.DataFrame, window: Window) -> tuple[pd.DataFrame, int]:

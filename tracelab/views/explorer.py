@@ -16,6 +16,7 @@ import pandas as pd
 from tracelab.errors import MissingTable, UsageError
 from tracelab.views.findings import FindingLike
 from tracelab.views.live import Answer, LiveView
+from tracelab.views.markup import text_table
 from tracelab.views.saved import asset, packed, page, script_of
 from tracelab.views.wording import visible
 
@@ -151,8 +152,7 @@ class Explorer(LiveView):
 
     def to_text(self) -> str:
         """The code that selects, and the heaviest processes."""
-        rows = self.table.head(10).to_string(index=False)
-        return "\n".join([self.title, self.code, rows])
+        return "\n".join([self.title, visible(self.code, 400), text_table(self.table, 10)])
 
     def first(self) -> Answer:
         """All parts of what is selected."""

@@ -41,7 +41,14 @@ def latency_heatmap(
     panel = Panel(time_axis(window), Axis("how long it took", grid.unit, log=True), (cells,), height=300)
     found = grid.percentiles()
     return readings_view(
-        found, [panel], window=window, marks=marks, title=title, notes=(*grid.notes, *notes), nothing=NOTHING
+        found,
+        [panel],
+        window=window,
+        marks=marks,
+        title=title,
+        notes=(*grid.notes, *notes),
+        nothing=NOTHING,
+        numbers=_quantiles(grid),
     )
 
 

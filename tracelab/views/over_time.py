@@ -79,8 +79,9 @@ def readings_view(
     title: str,
     notes: Sequence[str],
     nothing: str,
+    numbers: pd.DataFrame | None = None,
 ) -> TimeView:
-    """A view of panels over time, with the mean and peak of each layer as its numbers.
+    """A view of panels over time, with the mean and peak of each layer as its numbers, unless it has others.
 
     A panel without layers is left out; `nothing` is said where none is left.
     """
@@ -93,7 +94,7 @@ def readings_view(
         marks=tuple(Mark(mark.time_s, mark.text, mark.until_s) for mark in set_marks[:MOST_MARKS]),
         empty=nothing,
     )
-    return TimeView(table, chart, numbers=means_and_peaks(shown))
+    return TimeView(table, chart, numbers=means_and_peaks(shown) if numbers is None else numbers)
 
 
 def means_and_peaks(panels: Sequence[Panel]) -> pd.DataFrame:
