@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from browser.live_page import live
@@ -91,6 +93,18 @@ def test_a_picked_process_narrows_rates_moments_and_stacks(page, view):
     page.locator(".tl-part-top button", has_text="cc (8)").click()
     until(page, "document.querySelector('.tl-heat').__heat.drawn === 249")
     assert view.selection.pids is None
+
+
+def test_findings_are_those_of_what_is_selected(page, view, part):
+    before = [found.actual for found in part.findings()]
+    chosen = {"time": [0, 0.05], "pids": [8]}
+    view.select(**chosen)
+    after = [found.actual for found in part.select(time=(0, 0.05), pid=8).findings()]
+    assert after != before
+    page.evaluate("(state) => model.arrive(state)", view.state)
+    shown = "[...document.querySelectorAll('.tl-part-findings li')].map((li) => li.innerText).join()"
+    for actual in set(after) - set(before):
+        until(page, f"{shown}.includes({json.dumps(actual)})")
 
 
 def test_a_clicked_frame_paints_its_moments_and_names_its_processes(page, view):

@@ -21,7 +21,6 @@ class SessionSource:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self._findings: list[Finding] | None = None
 
     def part(self, chosen: Chosen) -> Session:
         """The part of the session that is selected."""
@@ -56,10 +55,8 @@ class SessionSource:
         return self.part(chosen).busy()
 
     def findings(self, chosen: Chosen) -> Sequence[Finding]:
-        """What the pitfalls came to in the whole session; looked for once."""
-        if self._findings is None:
-            self._findings = self.session.findings()
-        return self._findings
+        """What the pitfalls came to in what is selected."""
+        return self.part(chosen).findings()
 
     def code(self, chosen: Chosen) -> str:
         """The code that makes the selection."""

@@ -7,6 +7,7 @@
 const PARTS = { rate: event_rate, heatmap, flame: flamegraph };
 const TITLES = { rate: "Events over time", heatmap: "Moments", flame: "Stacks", top: "Processes", findings: "Findings" };
 const NARROWED = { time: ["flame", "top"], baseline: ["flame"], frames: ["top"], pids: ["rate", "heatmap", "flame"], comms: ["rate", "heatmap", "flame", "top"] };
+const REST_MS = 700; // after which a selection is taken for settled
 const FOLLOW_MS = 1000; // how often a session that is being recorded is looked at
 
 class Explorer {
@@ -96,9 +97,20 @@ class Explorer {
       this.take(answer);
       this.took = performance.now() - began;
       this.said.textContent = "";
+      this.check(turn);
     } catch (error) {
       if (turn === this.turn) this.said.textContent = error.message;
     }
+  }
+
+  // The findings of what is selected, when nothing else is asked for: they take longer than what is drawn.
+  check(turn) {
+    clearTimeout(this.checking);
+    if (this.player?.state.playing) return;
+    this.checking = setTimeout(() => {
+      if (turn !== this.turn || this.signal.aborted) return;
+      this.host.ask({ select: this.selection, parts: ["findings"] }).then((answer) => { if (turn === this.turn) this.take(answer); }, () => {});
+    }, REST_MS);
   }
 
   // Python has selected something.
